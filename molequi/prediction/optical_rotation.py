@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from ase import Atoms
+from rdkit import Chem
 
 from molequi.graphs.graph import AtomGraph
 from molequi.models.freeze import FrozenModel
@@ -24,7 +25,8 @@ from molequi.models.molecular import MolecularModel
 from molequi.nn.heads.optical import ROTATION_PER_BOHR4
 from molequi.prediction.records import Values, split_outputs
 from molequi.properties import part_names
-from molequi.structures.molecules import is_made
+from molequi.structures.cip import label_molecule
+from molequi.structures.molecules import is_from_smiles, is_made
 from molequi.structures.open_stereo import chosen_for_good
 from molequi.structures.perception import GeometryLabels, labels_from_geometry
 
@@ -94,17 +96,24 @@ def _why_no_sign(atoms: Atoms, labels: GeometryLabels) -> str | None:
         return "none, for the mirror image is a conformer too: the two rotate in opposite senses"
     if labels.is_conformer_of_image is None and labels.labels is not None:
         return "none, for too many atoms are alike to tell whether the mirror image is a conformer"
-    chosen = chosen_for_good(atoms)
+    chosen = chosen_for_good(atoms, labels.held_nitrogens)
     if chosen:
         return f"none, for the input leaves configurations open (here {chosen})"
     if labels.labels is None:
         return None
-    if is_made(atoms) and (labels.has_allene or labels.labels.kind != "chiral"):
+    is_marked = labels.labels.kind == "chiral" or _is_marked_chiral(atoms)
+    if is_made(atoms) and (labels.has_allene or not is_marked):
         return (
             "none, for no SMILES keeps the hand of an allene, an axis, a spiro centre or a cage, "
             "nor does a flat drawing: either was made"
         )
     return None
+
+
+def _is_marked_chiral(atoms: Atoms) -> bool:
+    """Whether the marks of a SMILES make it chiral: those of nitrogen do, which no geometry has."""
+    molecule = Chem.MolFromSmiles(str(atoms.info["smiles"])) if is_from_smiles(atoms) else None
+    return molecule is not None and label_molecule(molecule).kind == "chiral"
 
 
 def sign_of(value: float, error: float, smallest: float) -> str | None:

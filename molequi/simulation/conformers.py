@@ -6,7 +6,7 @@ or stereocentres change on the way is of another molecule, and left out by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from molequi.structures.electrons import MAIN_KEYS, SOURCE_KEYS
 from molequi.structures.molecules import conformers_from_smiles, is_from_smiles
 from molequi.structures.open_stereo import chosen_for_good, open_elements
 from molequi.structures.perception import labels_from_geometry
+from molequi.structures.stereo_marks import is_held_nitrogen
 from molequi.structures.structure import Structure
 
 # eV/Å: far below what moves a conformer's energy by kT. Steps: a conformer that needs more is left
@@ -193,7 +194,7 @@ def _molecule(atoms: Atoms) -> _Molecule:
         text = read.smiles
     _refuse_open_stereo(text)
     if not is_drawn:
-        _refuse_chosen(atoms)
+        _refuse_chosen(atoms, read.held_nitrogens)
     molecule = Chem.MolFromSmiles(text)
     labels = label_molecule(molecule)
     centres = _centres([atom.GetAtomicNum() for atom in molecule.GetAtoms()], labels)
@@ -206,9 +207,9 @@ def _refuse_open_stereo(text: str) -> None:
         raise UserError(f"{text} {problem}")
 
 
-def _refuse_chosen(atoms: Atoms) -> None:
+def _refuse_chosen(atoms: Atoms, held_nitrogens: Container[int]) -> None:
     """Refuse coordinates made from a drawing that leaves open what they have."""
-    chosen = chosen_for_good(atoms)
+    chosen = chosen_for_good(atoms, held_nitrogens)
     if chosen:
         raise UserError(
             f"the input leaves configurations open (here {chosen}), so its conformers are of "
@@ -244,18 +245,19 @@ def _open_stereo(molecule: Chem.Mol) -> str:
             f"states a mixture (&) or an unknown hand (o), {several}; leave out what stands "
             "between the bars"
         )
-    kinds = {entry.type for entry in left_open.elements if not _is_nitrogen(molecule, entry)}
+    kinds = {entry.type for entry in left_open.elements if not _turns_over(molecule, entry)}
     if not kinds:
         return ""
     kind = "double bond" if kinds == {Chem.StereoType.Bond_Double} else "centre"
     return f"leaves a stereo {kind} open, {several}; mark it in the SMILES (@, / or \\)"
 
 
-def _is_nitrogen(molecule: Chem.Mol, entry: Any) -> bool:
-    return (
-        entry.type == Chem.StereoType.Atom_Tetrahedral
-        and molecule.GetAtomWithIdx(entry.centeredOn).GetAtomicNum() == _NITROGEN
-    )
+def _turns_over(molecule: Chem.Mol, entry: Any) -> bool:
+    """Whether an element is nitrogen that turns over by itself."""
+    if entry.type != Chem.StereoType.Atom_Tetrahedral:
+        return False
+    atom = molecule.GetAtomWithIdx(entry.centeredOn)
+    return atom.GetAtomicNum() == _NITROGEN and not is_held_nitrogen(atom)
 
 
 def _centres(numbers: Iterable[int], labels: StereoLabels) -> list[str]:

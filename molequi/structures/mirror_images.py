@@ -18,6 +18,7 @@ from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 
 from molequi.structures.cumulenes import double_bond_rows
+from molequi.structures.stereo_marks import is_held_nitrogen
 
 _MOST_EXCHANGES = 20_000
 _FLAT = 0.05  # of a product of unit vectors: such an orientation is neither
@@ -179,9 +180,14 @@ def _hydrogens(molecule: Chem.Mol, place: int) -> list[int]:
 
 
 def _keeps_its_lone_pair(atom: Chem.Atom) -> bool:
-    """Whether a pyramid of three neighbours does not turn over: nitrogen does, but in a cage."""
+    """Whether a pyramid of three neighbours does not turn over.
+
+    Nitrogen does, but in a cage and in some three-membered rings.
+    """
     if atom.GetAtomicNum() in _PYRAMIDAL:
         return atom.GetHybridization() == Chem.HybridizationType.SP3
+    if is_held_nitrogen(atom):
+        return True
     if atom.GetAtomicNum() != 7 or atom.IsInRingSize(3):
         return False
     # RDKit marks no bridgehead beside an arene, as in Tröger's base.

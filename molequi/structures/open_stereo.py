@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 import ase
@@ -15,7 +16,7 @@ from molequi.structures.cumulenes import Row, double_bond_rows, stereo_rows
 
 _MOST_STEPS = 1_000_000  # of ranking; RDKit's own default is no limit
 _SHOWN = 6
-_NITROGEN = re.compile(r"N\d+( [RSrs])?")  # a centre that turns over by itself
+_NITROGEN = re.compile(r"N(\d+)( [RSrs])?")
 # Embeddings show whether a cage has more than one configuration: of two, a dozen have both.
 _EMBEDDINGS, _FEWEST, _MOST_TRIES = 12, 8, 20
 # Centres of other shapes, and of how many ligands one may differ without a second configuration.
@@ -178,10 +179,14 @@ def chosen(molecule: Chem.Mol, conformer: int, left_open: OpenStereo) -> str:
     return ", ".join(said[:_SHOWN]) + more
 
 
-def chosen_for_good(atoms: ase.Atoms) -> str:
-    """Return what stands in `info["open_stereo"]`; nothing where all of it turns over by itself."""
+def chosen_for_good(atoms: ase.Atoms, held_nitrogens: Container[int]) -> str:
+    """Return what stands in `info["open_stereo"]`; nothing where all of it turns over by itself.
+
+    Nitrogen does, but for `held_nitrogens`.
+    """
     said = str(atoms.info.get("open_stereo", ""))
-    is_fixed = any(not _NITROGEN.fullmatch(one) for one in said.split(", ") if one)
+    found = [_NITROGEN.fullmatch(one) for one in said.split(", ") if one]
+    is_fixed = any(one is None or int(one[1]) - 1 in held_nitrogens for one in found)
     return said if is_fixed else ""
 
 

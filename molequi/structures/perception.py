@@ -14,6 +14,7 @@ from molequi.errors import UserError
 from molequi.structures.atoms import charge_of, multiplicity_of
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule, read_stereo
 from molequi.structures.mirror_images import has_allene, is_conformer_of_image
+from molequi.structures.stereo_marks import is_held_nitrogen
 from molequi.structures.symbols import isotopes_of
 
 # Assignments of bond orders tried before giving up; molecules of QM9 need a few dozen.
@@ -35,7 +36,8 @@ class GeometryLabels:
 
     labels: of N atoms, or None where there are none to be had. status: `ok`, else why not. smiles:
     with stereo marks, or empty. is_conformer_of_image: see `mirror_images`, None where not known.
-    has_allene: one that may be handed, which no label and no SMILES says.
+    has_allene: one that may be handed, which no label and no SMILES says. held_nitrogens: atoms
+    that keep their sense, and have no label either; see `stereo_marks`.
     """
 
     labels: StereoLabels | None
@@ -43,6 +45,7 @@ class GeometryLabels:
     smiles: str = ""
     is_conformer_of_image: bool | None = None
     has_allene: bool = False
+    held_nitrogens: tuple[int, ...] = ()
 
     @property
     def centres(self) -> dict[int, str]:
@@ -85,6 +88,9 @@ def labels_from_geometry(
         smiles=Chem.MolToSmiles(Chem.RemoveHs(molecule)) if labels is not None else "",
         is_conformer_of_image=is_conformer_of_image(molecule),
         has_allene=has_allene(molecule),
+        held_nitrogens=tuple(
+            atom.GetIdx() for atom in molecule.GetAtoms() if is_held_nitrogen(atom)
+        ),
     )
 
 

@@ -120,6 +120,7 @@ def test_other_scalars_have_a_mean_and_vectors_have_none():
     ("smiles", "said"),
     [
         ("CCC(C)O", "leaves a stereo centre open"),
+        ("CN1OC1(C)C", "leaves a stereo centre open"),
         ("CC=CCO", "stereo double bond open"),
         ("CC[Ge](C)C", "no energies by the model organic: element Ge"),
         ("CC=C=CC", "has an allene, whose hand no SMILES keeps"),
