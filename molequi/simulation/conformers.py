@@ -22,7 +22,7 @@ from molequi.structures.cumulenes import handed_rows
 from molequi.structures.electrons import MAIN_KEYS, SOURCE_KEYS
 from molequi.structures.molecules import conformers_from_smiles, is_from_smiles
 from molequi.structures.open_stereo import chosen_for_good, open_elements
-from molequi.structures.perception import labels_from_geometry
+from molequi.structures.perception import bonds_of_smiles, labels_from_geometry
 from molequi.structures.stereo_marks import is_held_nitrogen
 from molequi.structures.structure import Structure
 
@@ -274,6 +274,10 @@ def _centres(numbers: Iterable[int], labels: StereoLabels) -> list[str]:
 
 def _changed(start: Atoms, relaxed: Atoms, wanted: list[str]) -> str:
     """Say how relaxation changed the molecule, if it did: bonds, or labels of centres."""
+    if bonds_of_smiles(relaxed) is None:  # those of both are found alike, by distances
+        start, relaxed = (
+            _with_notes(one, one.positions, _unnamed(one)) for one in (start, relaxed)
+        )
     before, found = labels_from_geometry(start), labels_from_geometry(relaxed)
     if found.labels is None:
         return f"after relaxation {found.status}"
@@ -286,6 +290,10 @@ def _changed(start: Atoms, relaxed: Atoms, wanted: list[str]) -> str:
         return ""
     now, then = (" ".join(labels) or "none" for labels in (centres, wanted))
     return f"its stereocentres became {now} in place of {then}"
+
+
+def _unnamed(atoms: Atoms) -> dict[str, Any]:
+    return {key: value for key, value in atoms.info.items() if key != "smiles"}
 
 
 def _distances(atoms: Atoms) -> list[np.ndarray]:

@@ -136,12 +136,17 @@ def _ends(molecule: Chem.Mol, row: Sequence[int]) -> Iterator[_Element]:
     right = _distinct_neighbours(second, without=row)
     fewer, more = sorted((len(left), len(right)))
     axis = (row[0], row[-1])
-    if not fewer or more > 2:
+    if not fewer or more > 2 or any(_is_out_of_plane(end) for end in (first, second)):
         return
     if len(row) % 2 == 0 and not _has_further_double_bond(first, second):
         yield _Element("double bond", (*axis, left[0], right[0]), _side, 1)
     elif len(row) % 2 and fewer == 2:
         yield _Element("allene", (*axis, *left, *right), _twist, -1)
+
+
+def _is_out_of_plane(atom: Chem.Atom) -> bool:
+    """Whether the end of a double bond is not planar, as the sulfur of S=N beside two carbons."""
+    return atom.GetAtomicNum() in _PYRAMIDAL and atom.GetDegree() > 2
 
 
 def _has_further_double_bond(first: Chem.Atom, second: Chem.Atom) -> bool:

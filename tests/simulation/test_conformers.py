@@ -42,6 +42,15 @@ def test_a_conformer_that_became_another_molecule_is_named():
     assert _changed(hand, mirror, ["S"]) == "its stereocentres became R in place of S"
 
 
+def test_a_conformer_keeps_the_bonds_of_its_smiles():
+    """By distances its two phosphorus atoms have a triple bond."""
+    atoms = atoms_from_smiles("C[P@](CC)[P@](C)CC")
+    assert _changed(atoms, atoms, ["R", "R"]) == ""
+    apart = atoms.copy()
+    apart.positions[-1] += 3.0
+    assert "cannot be found" in _changed(atoms, apart, ["R", "R"])
+
+
 def test_conformers_keep_isotopes(morse):
     (structure,) = read_inputs(smiles="[2H]O")
     (atoms,) = conformer_pool(structure, 1, 0, Calculator(morse())).atoms

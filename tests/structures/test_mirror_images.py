@@ -71,6 +71,11 @@ def test_known_molecules(name: str) -> None:
             assert read.is_conformer_of_image == (name in UNHANDED)
 
 
+def test_a_double_bond_of_sulfur_is_neither_cis_nor_trans() -> None:
+    for seed in range(6):
+        assert labels_from_geometry(atoms_from_smiles("CCS(CC)=NC", seed)).is_conformer_of_image
+
+
 def test_allenes_with_a_hand_are_told() -> None:
     found = {
         text: labels_from_geometry(atoms_from_smiles(text)).has_allene
