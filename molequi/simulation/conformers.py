@@ -20,7 +20,7 @@ from molequi.simulation.symmetry_number import rotational_symmetry_number
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule
 from molequi.structures.cumulenes import handed_rows
 from molequi.structures.electrons import MAIN_KEYS, SOURCE_KEYS
-from molequi.structures.molecules import conformers_from_smiles, is_from_smiles
+from molequi.structures.molecules import conformers_from_smiles, dropped_marks, is_from_smiles
 from molequi.structures.open_stereo import chosen_for_good, open_elements
 from molequi.structures.perception import bonds_of_smiles, labels_from_geometry
 from molequi.structures.stereo_marks import is_held_nitrogen
@@ -202,6 +202,12 @@ def _molecule(atoms: Atoms) -> _Molecule:
 
 
 def _refuse_open_stereo(text: str) -> None:
+    dropped = dropped_marks(text)
+    if dropped:
+        raise UserError(
+            f"{text} marks a hand at atom {dropped[0]} that no SMILES keeps (of an axis through a "
+            "ring), so its conformers are of both; predict geometries one by one"
+        )
     problem = _open_stereo(Chem.MolFromSmiles(text))
     if problem:
         raise UserError(f"{text} {problem}")

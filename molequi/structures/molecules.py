@@ -58,6 +58,7 @@ def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> lis
         note = f"; the mark @ of the allene at atom {lost[0]} is not understood: either enantiomer"
     # RDKit places what they have opposite each other, and either hand of it.
     shaped = [atom.GetIdx() for atom in molecule.GetAtoms() if has_hand(atom)]
+    shaped += dropped_marks(smiles)
     if shaped:
         note += f"; the hand of the mark at atom {shaped[0]} is not understood: either"
     unpaired = unpaired_of_smiles(molecule)
@@ -100,6 +101,28 @@ def marked_allenes(smiles: str) -> list[int]:
         for atom in marked
         if all(bond.GetBondType() == Chem.BondType.DOUBLE for bond in atom.GetBonds())
     ]
+
+
+def dropped_marks(smiles: str) -> list[int]:
+    """Return the centres that a SMILES marks and RDKit leaves open all the same.
+
+    Such are those of 4-alkylidenecyclohexanes, which have a hand together with the double bond.
+    """
+    if "@" not in smiles:
+        return []
+    molecule = Chem.MolFromSmiles(smiles.strip())
+    marked = Chem.MolFromSmiles(smiles.strip(), sanitize=False)
+    if marked.GetNumAtoms() != molecule.GetNumAtoms():  # hydrogens that are written out
+        return []
+    dropped = [
+        one.GetIdx()
+        for one, other in zip(marked.GetAtoms(), molecule.GetAtoms(), strict=True)
+        if one.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
+        and other.GetChiralTag() == Chem.ChiralType.CHI_UNSPECIFIED
+    ]
+    left_open = open_elements(molecule).elements if dropped else []
+    centres = {one.centeredOn for one in left_open if one.type == Chem.StereoType.Atom_Tetrahedral}
+    return [number for number in dropped if number in centres]
 
 
 def is_made(atoms: ase.Atoms) -> bool:

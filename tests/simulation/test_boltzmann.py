@@ -121,6 +121,7 @@ def test_other_scalars_have_a_mean_and_vectors_have_none():
     [
         ("CCC(C)O", "leaves a stereo centre open"),
         ("CN1OC1(C)C", "leaves a stereo centre open"),
+        ("C[C@@H]1CC/C(=C/F)CC1", "marks a hand at atom 1 that no SMILES keeps"),
         ("CC=CCO", "stereo double bond open"),
         ("CC[Ge](C)C", "no energies by the model organic: element Ge"),
         ("CC=C=CC", "has an allene, whose hand no SMILES keeps"),
