@@ -126,13 +126,7 @@ def bonds_of_smiles(atoms: ase.Atoms, charge: int | None = None) -> KnownBonds |
         return None
     molecule = Chem.AddHs(parsed)
     Chem.Kekulize(molecule, clearAromaticFlags=True)
-    kinds = {bond.GetBondType() for bond in molecule.GetBonds()}
-    if (
-        [atom.GetAtomicNum() for atom in molecule.GetAtoms()] != atoms.numbers.tolist()
-        or Chem.GetFormalCharge(molecule) != charge_of(atoms, charge)
-        or not kinds.issubset(_ORDERS.values())
-        or not _has_bonds(atoms, Chem.GetAdjacencyMatrix(molecule).astype(bool))
-    ):
+    if Chem.GetFormalCharge(molecule) != charge_of(atoms, charge) or not _fits(atoms, molecule):
         return None
     return KnownBonds(
         [
@@ -143,8 +137,13 @@ def bonds_of_smiles(atoms: ase.Atoms, charge: int | None = None) -> KnownBonds |
     )
 
 
-def _has_bonds(atoms: ase.Atoms, is_bonded: np.ndarray) -> bool:
-    """Whether distances are those of bonds: (N, N), where there are some and nowhere else."""
+def _fits(atoms: ase.Atoms, molecule: Chem.Mol) -> bool:
+    """Whether a geometry has the atoms of a molecule and its bonds, there and nowhere else."""
+    kinds = {bond.GetBondType() for bond in molecule.GetBonds()}
+    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+    if numbers != atoms.numbers.tolist() or not kinds.issubset(_ORDERS.values()):
+        return False
+    is_bonded = Chem.GetAdjacencyMatrix(molecule).astype(bool)
     radii = covalent_radii[atoms.numbers]
     lengths = atoms.get_all_distances() / (radii + radii[:, None])
     np.fill_diagonal(lengths, np.inf)
