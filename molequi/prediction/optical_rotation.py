@@ -13,11 +13,11 @@ are there. And a SMILES may leave open which hand it means. Neither has a sign; 
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import torch
 from ase import Atoms
+from rdkit import Chem
 
 from molequi.graphs.graph import AtomGraph
 from molequi.models.freeze import FrozenModel
@@ -25,6 +25,9 @@ from molequi.models.molecular import MolecularModel
 from molequi.nn.heads.optical import ROTATION_PER_BOHR4
 from molequi.prediction.records import Values, split_outputs
 from molequi.properties import part_names
+from molequi.structures.cip import label_molecule
+from molequi.structures.molecules import is_from_smiles, is_made
+from molequi.structures.open_stereo import chosen_for_good
 from molequi.structures.perception import GeometryLabels, labels_from_geometry
 
 ROTATION = "specific_rotation"
@@ -32,7 +35,6 @@ ROTATION = "specific_rotation"
 MARKS = ("rotation_sign", "rotation_note", "mirror_error")
 _LEVELS = ("rosenfeld", "rosenfeld_isotropic", ROTATION)
 _ROUNDING = 1e-5
-_NITROGEN = re.compile(r"N\d+( [RSrs])?")  # a centre that turns over by itself
 
 
 def gives_rotation(model: FrozenModel) -> bool:
@@ -94,15 +96,24 @@ def _why_no_sign(atoms: Atoms, labels: GeometryLabels) -> str | None:
         return "none, for the mirror image is a conformer too: the two rotate in opposite senses"
     if labels.is_conformer_of_image is None and labels.labels is not None:
         return "none, for too many atoms are alike to tell whether the mirror image is a conformer"
-    chosen = str(atoms.info.get("open_stereo", ""))
-    if any(not _NITROGEN.fullmatch(one) for one in chosen.split(", ") if one):
+    chosen = chosen_for_good(atoms, labels.held_nitrogens)
+    if chosen:
         return f"none, for the input leaves configurations open (here {chosen})"
     if labels.labels is None:
         return None
-    is_drawn = "smiles" in atoms.info and "ETKDG" in str(atoms.info.get("geometry"))
-    if is_drawn and (labels.has_allene or labels.labels.kind != "chiral"):
-        return "none, for no SMILES keeps the hand of an allene or of an axis: either was made"
+    is_marked = labels.labels.kind == "chiral" or _is_marked_chiral(atoms)
+    if is_made(atoms) and (labels.has_allene or not is_marked):
+        return (
+            "none, for no SMILES keeps the hand of an allene, an axis, a spiro centre or a cage, "
+            "nor does a flat drawing: either was made"
+        )
     return None
+
+
+def _is_marked_chiral(atoms: Atoms) -> bool:
+    """Whether the marks of a SMILES make it chiral: those of nitrogen do, which no geometry has."""
+    molecule = Chem.MolFromSmiles(str(atoms.info["smiles"])) if is_from_smiles(atoms) else None
+    return molecule is not None and label_molecule(molecule).kind == "chiral"
 
 
 def sign_of(value: float, error: float, smallest: float) -> str | None:

@@ -7,7 +7,7 @@ or stereocentres change on the way is of another molecule, and left out by name.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,9 +25,12 @@ from molequi.structures.molecules import (
     MOST_CONFORMERS,
     check_conformers,
     conformers_from_smiles,
+    dropped_marks,
+    is_from_smiles,
 )
-from molequi.structures.open_stereo import open_elements
-from molequi.structures.perception import labels_from_geometry
+from molequi.structures.open_stereo import chosen_for_good, open_elements
+from molequi.structures.perception import bonds_of_smiles, labels_from_geometry
+from molequi.structures.stereo_marks import is_held_nitrogen
 from molequi.structures.structure import Structure
 
 # eV/Å: far below what moves a conformer's energy by kT. Steps: a conformer that needs more is left
@@ -163,11 +166,6 @@ def mirrored(atoms: Atoms) -> Atoms:
     return _with_notes(atoms, -atoms.positions, atoms.info)
 
 
-def is_from_smiles(atoms: Atoms) -> bool:
-    """Whether a geometry was made from a SMILES, of which more conformers are made as well."""
-    return "ETKDG" in str(atoms.info.get("geometry")) and "smiles" in atoms.info
-
-
 def _with_notes(atoms: Atoms, positions: np.ndarray, info: Mapping[str, Any]) -> Atoms:
     """Return the same atoms, isotopes too, elsewhere and with these notes alone."""
     masses = atoms.get_masses() if atoms.has("masses") else None
@@ -220,6 +218,8 @@ def _molecule(atoms: Atoms) -> _Molecule:
             raise UserError(f"no conformers without bonds: {read.status}")
         text = read.smiles
     _refuse_open_stereo(text)
+    if not is_drawn:
+        _refuse_chosen(atoms, read.held_nitrogens)
     molecule = Chem.MolFromSmiles(text)
     labels = label_molecule(molecule)
     centres = _centres([atom.GetAtomicNum() for atom in molecule.GetAtoms()], labels)
@@ -227,9 +227,25 @@ def _molecule(atoms: Atoms) -> _Molecule:
 
 
 def _refuse_open_stereo(text: str) -> None:
+    dropped = dropped_marks(text)
+    if dropped:
+        raise UserError(
+            f"{text} marks a hand at atom {dropped[0]} that no SMILES keeps (of an axis through a "
+            "ring), so its conformers are of both; predict geometries one by one"
+        )
     problem = _open_stereo(Chem.MolFromSmiles(text))
     if problem:
         raise UserError(f"{text} {problem}")
+
+
+def _refuse_chosen(atoms: Atoms, held_nitrogens: Container[int]) -> None:
+    """Refuse coordinates made from a drawing that leaves open what they have."""
+    chosen = chosen_for_good(atoms, held_nitrogens)
+    if chosen:
+        raise UserError(
+            f"the input leaves configurations open (here {chosen}), so its conformers are of "
+            "several molecules; mark them there"
+        )
 
 
 def _refuse_unmarked_hand(molecule: _Molecule, start: Atoms) -> None:
@@ -260,18 +276,19 @@ def _open_stereo(molecule: Chem.Mol) -> str:
             f"states a mixture (&) or an unknown hand (o), {several}; leave out what stands "
             "between the bars"
         )
-    kinds = {entry.type for entry in left_open.elements if not _is_nitrogen(molecule, entry)}
+    kinds = {entry.type for entry in left_open.elements if not _turns_over(molecule, entry)}
     if not kinds:
         return ""
     kind = "double bond" if kinds == {Chem.StereoType.Bond_Double} else "centre"
     return f"leaves a stereo {kind} open, {several}; mark it in the SMILES (@, / or \\)"
 
 
-def _is_nitrogen(molecule: Chem.Mol, entry: Any) -> bool:
-    return (
-        entry.type == Chem.StereoType.Atom_Tetrahedral
-        and molecule.GetAtomWithIdx(entry.centeredOn).GetAtomicNum() == _NITROGEN
-    )
+def _turns_over(molecule: Chem.Mol, entry: Any) -> bool:
+    """Whether an element is nitrogen that turns over by itself."""
+    if entry.type != Chem.StereoType.Atom_Tetrahedral:
+        return False
+    atom = molecule.GetAtomWithIdx(entry.centeredOn)
+    return atom.GetAtomicNum() == _NITROGEN and not is_held_nitrogen(atom)
 
 
 def _centres(numbers: Iterable[int], labels: StereoLabels) -> list[str]:
@@ -288,6 +305,10 @@ def _centres(numbers: Iterable[int], labels: StereoLabels) -> list[str]:
 
 def _changed(start: Atoms, relaxed: Atoms, wanted: list[str]) -> str:
     """Say how relaxation changed the molecule, if it did: bonds, or labels of centres."""
+    if bonds_of_smiles(relaxed) is None:  # those of both are found alike, by distances
+        start, relaxed = (
+            _with_notes(one, one.positions, _unnamed(one)) for one in (start, relaxed)
+        )
     before, found = labels_from_geometry(start), labels_from_geometry(relaxed)
     if found.labels is None:
         return f"after relaxation {found.status}"
@@ -300,6 +321,10 @@ def _changed(start: Atoms, relaxed: Atoms, wanted: list[str]) -> str:
         return ""
     now, then = (" ".join(labels) or "none" for labels in (centres, wanted))
     return f"its stereocentres became {now} in place of {then}"
+
+
+def _unnamed(atoms: Atoms) -> dict[str, Any]:
+    return {key: value for key, value in atoms.info.items() if key != "smiles"}
 
 
 class _Shape(NamedTuple):

@@ -19,7 +19,7 @@ from molequi.prediction.records import level_text
 from molequi.runtime.folders import check_folder
 from molequi.simulation.bands import Bands, Spectrum
 from molequi.simulation.calculator import Calculator
-from molequi.simulation.conformers import conformer_pool, is_from_smiles
+from molequi.simulation.conformers import conformer_pool
 from molequi.simulation.constraints import lift_constraints
 from molequi.simulation.intensities import POLARIZABILITY
 from molequi.simulation.lines import KINDS, How, Lines, lines_of, lines_of_pool, sticks
@@ -27,6 +27,7 @@ from molequi.simulation.movers import as_calculator, first_computable
 from molequi.simulation.spectrum_files import UNITS, write_spectrum
 from molequi.simulation.thermochemistry import check_state
 from molequi.structures.inputs import Input, one_structure, read_inputs
+from molequi.structures.molecules import is_from_smiles
 from molequi.structures.structure import Structure
 from molequi.structures.symbols import formula, has_isotopes
 

@@ -42,7 +42,7 @@ class StereoLabels:
     atoms: R, S, r, s or an empty text for each atom. axes: the two atoms of an axis -> M, P, m or
     p.
     kind: chiral, meso (its own mirror image in spite of R and S), achiral, or unknown (M and P axes
-    in equal number, or an allene).
+    in equal number, an allene, or a hand that only coordinates show).
     """
 
     atoms: tuple[str, ...]

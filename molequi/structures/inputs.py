@@ -18,7 +18,7 @@ from molequi.structures.csv_files import Line, piped_lines, present_cells, table
 from molequi.structures.doubts import bare_molecule, note_spin
 from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import Format, format_of
-from molequi.structures.molecules import atoms_from_smiles, check_conformers
+from molequi.structures.molecules import atoms_from_smiles, check_conformers, is_from_smiles
 from molequi.structures.piped import Piped, standard_input
 from molequi.structures.readers import read_structures
 from molequi.structures.structure import Structure
@@ -176,9 +176,7 @@ def _found(found: Atoms | str, source: str, index: int, wanted: _Wanted) -> Iter
     if isinstance(found, str) or problem is not None:
         columns: dict[str, str] | None = {} if _format(source) == "sdf" else None
         yield Structure(source, index, None, problem, columns=columns)
-    elif (
-        wanted.n_each > 1 and "smiles" in found.info and "ETKDG" in str(found.info.get("geometry"))
-    ):
+    elif wanted.n_each > 1 and is_from_smiles(found):
         yield from _embed(found.info["smiles"], source, index, wanted)
     else:
         _say_no_conformers(source, index, wanted)

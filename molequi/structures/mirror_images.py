@@ -18,6 +18,7 @@ from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 
 from molequi.structures.cumulenes import double_bond_rows
+from molequi.structures.stereo_marks import is_held_nitrogen
 
 _MOST_EXCHANGES = 20_000
 _FLAT = 0.05  # of a product of unit vectors: such an orientation is neither
@@ -135,12 +136,17 @@ def _ends(molecule: Chem.Mol, row: Sequence[int]) -> Iterator[_Element]:
     right = _distinct_neighbours(second, without=row)
     fewer, more = sorted((len(left), len(right)))
     axis = (row[0], row[-1])
-    if not fewer or more > 2:
+    if not fewer or more > 2 or any(_is_out_of_plane(end) for end in (first, second)):
         return
     if len(row) % 2 == 0 and not _has_further_double_bond(first, second):
         yield _Element("double bond", (*axis, left[0], right[0]), _side, 1)
     elif len(row) % 2 and fewer == 2:
         yield _Element("allene", (*axis, *left, *right), _twist, -1)
+
+
+def _is_out_of_plane(atom: Chem.Atom) -> bool:
+    """Whether the end of a double bond is not planar, as the sulfur of S=N beside two carbons."""
+    return atom.GetAtomicNum() in _PYRAMIDAL and atom.GetDegree() > 2
 
 
 def _has_further_double_bond(first: Chem.Atom, second: Chem.Atom) -> bool:
@@ -179,9 +185,14 @@ def _hydrogens(molecule: Chem.Mol, place: int) -> list[int]:
 
 
 def _keeps_its_lone_pair(atom: Chem.Atom) -> bool:
-    """Whether a pyramid of three neighbours does not turn over: nitrogen does, but in a cage."""
+    """Whether a pyramid of three neighbours does not turn over.
+
+    Nitrogen does, but in a cage and in some three-membered rings.
+    """
     if atom.GetAtomicNum() in _PYRAMIDAL:
         return atom.GetHybridization() == Chem.HybridizationType.SP3
+    if is_held_nitrogen(atom):
+        return True
     if atom.GetAtomicNum() != 7 or atom.IsInRingSize(3):
         return False
     # RDKit marks no bridgehead beside an arene, as in Tröger's base.

@@ -25,6 +25,7 @@ from molequi.structures.symbols import set_isotopes
 _MOST_ATOMS = 1000
 MOST_CONFORMERS = 10_000
 _INCHI = "InChI="
+_METHOD = "ETKDG"
 _NO_ORDER = (Chem.BondType.UNSPECIFIED, Chem.BondType.OTHER, Chem.BondType.ZERO)
 _SHOWN = 60  # characters of a long SMILES
 
@@ -57,6 +58,7 @@ def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> lis
         note = f"; the mark @ of the allene at atom {lost[0]} is not understood: either enantiomer"
     # RDKit places what they have opposite each other, and either hand of it.
     shaped = [atom.GetIdx() for atom in molecule.GetAtoms() if has_hand(atom)]
+    shaped += dropped_marks(smiles)
     if shaped:
         note += f"; the hand of the mark at atom {shaped[0]} is not understood: either"
     unpaired = unpaired_of_smiles(molecule)
@@ -101,6 +103,38 @@ def marked_allenes(smiles: str) -> list[int]:
     ]
 
 
+def dropped_marks(smiles: str) -> list[int]:
+    """Return the centres that a SMILES marks and RDKit leaves open all the same.
+
+    Such are those of 4-alkylidenecyclohexanes, which have a hand together with the double bond.
+    """
+    if "@" not in smiles:
+        return []
+    molecule = Chem.MolFromSmiles(smiles.strip())
+    marked = Chem.MolFromSmiles(smiles.strip(), sanitize=False)
+    if marked.GetNumAtoms() != molecule.GetNumAtoms():  # hydrogens that are written out
+        return []
+    dropped = [
+        one.GetIdx()
+        for one, other in zip(marked.GetAtoms(), molecule.GetAtoms(), strict=True)
+        if one.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
+        and other.GetChiralTag() == Chem.ChiralType.CHI_UNSPECIFIED
+    ]
+    left_open = open_elements(molecule).elements if dropped else []
+    centres = {one.centeredOn for one in left_open if one.type == Chem.StereoType.Atom_Tetrahedral}
+    return [number for number in dropped if number in centres]
+
+
+def is_made(atoms: ase.Atoms) -> bool:
+    """Whether a geometry was made by `embed`, of a SMILES or a drawing, rather than given."""
+    return _METHOD in str(atoms.info.get("geometry"))
+
+
+def is_from_smiles(atoms: ase.Atoms) -> bool:
+    """Whether a geometry was made from a SMILES, of which more conformers are made as well."""
+    return is_made(atoms) and "smiles" in atoms.info
+
+
 def embed(
     molecule: Chem.Mol, n_conformers: int, seed: int, what: str, info: dict[str, object]
 ) -> list[ase.Atoms]:
@@ -113,7 +147,7 @@ def embed(
     how = "; configurations that are left open are random" if left_open.is_random else ""
     if left_open.mixed:
         how += "; of a mixture (&) or an unknown hand (o) the one that is drawn"
-    note = {**info, "geometry": f"ETKDGv3 + {method}, seed {seed}{how}"}
+    note = {**info, "geometry": f"{_METHOD}v3 + {method}, seed {seed}{how}"}
     found = []
     for conformer in placed.GetConformers():
         atoms = atoms_from_molecule(placed, conformer.GetId(), note)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Container
 from typing import Any, NamedTuple
 
+import ase
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdCIPLabeler, rdDistGeom
 
@@ -13,6 +16,7 @@ from molequi.structures.cumulenes import Row, double_bond_rows, stereo_rows
 
 _MOST_STEPS = 1_000_000  # of ranking; RDKit's own default is no limit
 _SHOWN = 6
+_NITROGEN = re.compile(r"N(\d+)( [RSrs])?")
 # Embeddings show whether a cage has more than one configuration: of two, a dozen have both.
 _EMBEDDINGS, _FEWEST, _MOST_TRIES = 12, 8, 20
 # Centres of other shapes, and of how many ligands one may differ without a second configuration.
@@ -138,7 +142,8 @@ def _has_equal_ligands(molecule: Chem.Mol, element: Any) -> bool:
 
 
 def _is_unmarked(element: Any) -> bool:
-    return bool(element.specified == Chem.StereoSpecified.Unspecified)
+    """Tell whether an element has no mark, or that of a drawing for either: wavy or crossed."""
+    return bool(element.specified != Chem.StereoSpecified.Specified)
 
 
 def _is_marked_centre(element: Any) -> bool:
@@ -172,6 +177,17 @@ def chosen(molecule: Chem.Mol, conformer: int, left_open: OpenStereo) -> str:
     said += [_said(copy, one) for one in (*left_open.elements, *left_open.mixed)]
     more = f" and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
     return ", ".join(said[:_SHOWN]) + more
+
+
+def chosen_for_good(atoms: ase.Atoms, held_nitrogens: Container[int]) -> str:
+    """Return what stands in `info["open_stereo"]`; nothing where all of it turns over by itself.
+
+    Nitrogen does, but for `held_nitrogens`.
+    """
+    said = str(atoms.info.get("open_stereo", ""))
+    found = [_NITROGEN.fullmatch(one) for one in said.split(", ") if one]
+    is_fixed = any(one is None or int(one[1]) - 1 in held_nitrogens for one in found)
+    return said if is_fixed else ""
 
 
 def _ends(molecule: Chem.Mol, element: Any) -> set[int]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import ase
 import numpy as np
+from ase.data import covalent_radii
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 
@@ -14,6 +16,7 @@ from molequi.errors import UserError
 from molequi.structures.atoms import charge_of, multiplicity_of
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule, read_stereo
 from molequi.structures.mirror_images import has_allene, is_conformer_of_image
+from molequi.structures.stereo_marks import is_held_nitrogen
 from molequi.structures.symbols import isotopes_of
 
 # Assignments of bond orders tried before giving up; molecules of QM9 need a few dozen.
@@ -21,6 +24,11 @@ _MAX_ASSIGNMENTS = 20_000
 # A bond is shorter than so many times the sum of the covalent radii; the shorter limit tells
 # strained cages, where others touch.
 _BOND_FACTORS = (1.3, 1.2)
+# Atoms of a molecule whose bonds are known are farther apart than so many times the sum of their
+# radii where they are not bonded, and no farther than so many where they are.
+_APART, _TOGETHER = 1.25, 1.3
+# RDKit makes P#P of the bond of a diphosphine: more than these for both ends of a multiple bond.
+_LOWEST_VALENCES = {15: 3, 16: 2, 33: 3, 34: 2}
 _ORDERS = {
     1.0: Chem.BondType.SINGLE,
     1.5: Chem.BondType.AROMATIC,
@@ -29,13 +37,21 @@ _ORDERS = {
 }
 
 
+class KnownBonds(NamedTuple):
+    """Bonds (first, second, order) and the formal charges of N atoms: (N,), e."""
+
+    bonds: list[tuple[int, int, float]]
+    formal_charges: list[int]
+
+
 @dataclasses.dataclass(frozen=True)
 class GeometryLabels:
     """What a geometry says about its handedness.
 
     labels: of N atoms, or None where there are none to be had. status: `ok`, else why not. smiles:
     with stereo marks, or empty. is_conformer_of_image: see `mirror_images`, None where not known.
-    has_allene: one that may be handed, which no label and no SMILES says.
+    has_allene: one that may be handed, which no label and no SMILES says. held_nitrogens: atoms
+    that keep their sense, and have no label either; see `stereo_marks`.
     """
 
     labels: StereoLabels | None
@@ -43,6 +59,7 @@ class GeometryLabels:
     smiles: str = ""
     is_conformer_of_image: bool | None = None
     has_allene: bool = False
+    held_nitrogens: tuple[int, ...] = ()
 
     @property
     def centres(self) -> dict[int, str]:
@@ -66,11 +83,15 @@ def labels_from_geometry(
     `status` says why there is none rather than raising.
 
     charge: e, overrides what the atoms carry. bonds: (first, second, order) with order 1, 1.5, 2 or
-    3; without them RDKit finds bonds and orders from distances and charge, for which every hydrogen
-    must be there. formal_charges: (N,), e, with `bonds` where they are not zero. A flat or chiral
-    conformer without stereocentre has no labels, and axes none either: see `cip.axis_label`.
+    3; without them those of a SMILES that the geometry was made from (`bonds_of_smiles`), else
+    RDKit finds bonds and orders from distances and charge, for which every hydrogen must be there.
+    formal_charges: (N,), e, with `bonds` where they are not zero. A flat or chiral conformer
+    without stereocentre has no labels, and axes none either: see `cip.axis_label`.
     """
     try:
+        known = bonds_of_smiles(atoms, charge) if bonds is None else None
+        if known is not None:
+            bonds, formal_charges = known
         molecule = read_stereo(_molecule(atoms, charge, bonds, formal_charges))
     except UserError as error:
         return GeometryLabels(None, str(error))
@@ -85,7 +106,48 @@ def labels_from_geometry(
         smiles=Chem.MolToSmiles(Chem.RemoveHs(molecule)) if labels is not None else "",
         is_conformer_of_image=is_conformer_of_image(molecule),
         has_allene=has_allene(molecule),
+        held_nitrogens=tuple(
+            atom.GetIdx() for atom in molecule.GetAtoms() if is_held_nitrogen(atom)
+        ),
     )
+
+
+def bonds_of_smiles(atoms: ase.Atoms, charge: int | None = None) -> KnownBonds | None:
+    """Return the bonds of `info["smiles"]` where a geometry has them, by its distances.
+
+    None too where it has another charge, or its atoms are not those of the SMILES in their order
+    with the hydrogens added at the end, as a geometry made from it has them. charge: e, overrides
+    what the atoms carry.
+    """
+    text = str(atoms.info.get("smiles", ""))
+    with rdBase.BlockLogs():
+        parsed = Chem.MolFromSmiles(text) if text else None
+    if parsed is None or atoms.pbc.any():
+        return None
+    molecule = Chem.AddHs(parsed)
+    Chem.Kekulize(molecule, clearAromaticFlags=True)
+    if Chem.GetFormalCharge(molecule) != charge_of(atoms, charge) or not _fits(atoms, molecule):
+        return None
+    return KnownBonds(
+        [
+            (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), bond.GetBondTypeAsDouble())
+            for bond in molecule.GetBonds()
+        ],
+        [atom.GetFormalCharge() for atom in molecule.GetAtoms()],
+    )
+
+
+def _fits(atoms: ase.Atoms, molecule: Chem.Mol) -> bool:
+    """Whether a geometry has the atoms of a molecule and its bonds, there and nowhere else."""
+    kinds = {bond.GetBondType() for bond in molecule.GetBonds()}
+    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+    if numbers != atoms.numbers.tolist() or not kinds.issubset(_ORDERS.values()):
+        return False
+    is_bonded = Chem.GetAdjacencyMatrix(molecule).astype(bool)
+    radii = covalent_radii[atoms.numbers]
+    lengths = atoms.get_all_distances() / (radii + radii[:, None])
+    np.fill_diagonal(lengths, np.inf)
+    return bool((lengths[is_bonded] < _TOGETHER).all() and (lengths[~is_bonded] > _APART).all())
 
 
 def constitution_from_geometry(atoms: ase.Atoms, *, charge: int | None = None) -> str:
@@ -138,7 +200,7 @@ def _bare(atoms: ase.Atoms) -> Chem.RWMol:
 
 def _found_bonds(molecule: Chem.RWMol, atoms: ase.Atoms, charge: int | None) -> Chem.Mol:
     formula, total = atoms.get_chemical_formula(), charge_of(atoms, charge)
-    advice = "give the right charge and all hydrogens, or the bonds (an SDF)"
+    advice = "give the right charge and all hydrogens, or a SMILES"
     if multiplicity_of(atoms, total) != 1:
         raise UserError(
             f"bonds of {formula} with charge {total} cannot be found: it has unpaired electrons; "
@@ -160,10 +222,25 @@ def _found_bonds(molecule: Chem.RWMol, atoms: ase.Atoms, charge: int | None) -> 
         except (ValueError, RuntimeError) as error:
             problem = problem or _brief(error)
             continue
-        if not any(atom.GetNumRadicalElectrons() for atom in copy.GetAtoms()):
+        misread = _misread(copy)
+        if not misread:
             return copy.GetMol()
-        problem = problem or "a valence stays open"
+        problem = problem or misread
     raise UserError(f"bonds of {formula} with charge {total} cannot be found ({problem}); {advice}")
+
+
+def _misread(molecule: Chem.Mol) -> str:
+    """Say what is wrong with bonds that were found, if anything is."""
+    if any(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()):
+        return "a valence stays open"
+    for bond in molecule.GetBonds():
+        ends = bond.GetBeginAtom(), bond.GetEndAtom()
+        if bond.GetBondTypeAsDouble() > 1 and all(
+            end.GetTotalValence() > _LOWEST_VALENCES.get(end.GetAtomicNum(), np.inf) for end in ends
+        ):
+            first, second = (end.GetSymbol() for end in ends)
+            return f"the bond {first}-{second} cannot be told from a multiple one"
+    return ""
 
 
 def _given_bonds(

@@ -101,6 +101,7 @@ def _from_record(record: _Record, seed: int, *, add_hydrogens: bool, as_is: bool
         return _in_space(molecule, problem, info, add_hydrogens=add_hydrogens, as_is=as_is)
     if problem:
         raise UserError(f"is a flat drawing that cannot be made into a geometry: {problem}")
+    read_drawn_stereo(molecule)
     (atoms,) = embed(molecule, 1, seed, "as a drawing", info)
     atoms.info["geometry"] += "; the record is a flat drawing"
     return atoms
@@ -174,6 +175,17 @@ def sanitize(molecule: Chem.Mol) -> str:
     except RuntimeError:  # a broken precondition, in the words of RDKit's source
         return "RDKit makes nothing of its valences"
     return ""
+
+
+def read_drawn_stereo(molecule: Chem.Mol) -> None:
+    """Read which double bonds of a flat drawing are E and Z, and drop marks that mean nothing.
+
+    The molecule has its valences (`sanitize`), without which RDKit reads wedges alone. Bonds that
+    are drawn crossed or beside a wavy one stay open.
+    """
+    with rdBase.BlockLogs():
+        Chem.DetectBondStereochemistry(molecule)
+        Chem.AssignStereochemistry(molecule, cleanIt=True, force=True)
 
 
 def _constitution(molecule: Chem.Mol) -> str:

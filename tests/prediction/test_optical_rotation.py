@@ -8,6 +8,8 @@ import ase
 import numpy as np
 import pytest
 from ase.build import molecule
+from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
@@ -34,7 +36,7 @@ def chiral() -> MolecularModel:
     training = TrainingRecord(spread={"rosenfeld[0o]": 0.6})
     metadata = ModelMetadata(name="tiny", level=LEVEL, training=training)
     return make_model(
-        [1, 6, 8], ["rosenfeld"], n_channels=8, n_layers=3, parity="full", metadata=metadata
+        [1, 6, 7, 8], ["rosenfeld"], n_channels=8, n_layers=3, parity="full", metadata=metadata
     )
 
 
@@ -93,6 +95,7 @@ def test_no_sign_where_the_mirror_image_is_a_conformer(chiral, text):
         ("CC(O)C=O", r"leaves configurations open \(here C2 [RS]\)"),
         ("C[C@H](O)C=CC", r"leaves configurations open \(here C4=C5 [EZ]\)"),
         ("C[C@H](O)C=O |&1:1|", r"leaves configurations open \(here C2 S\)"),
+        ("CN1OC1(C)C", r"leaves configurations open \(here N2\)"),
         ("CC=C=CC", "leaves configurations open|no SMILES keeps the hand of an allene"),
         ("C1=CC2(C1)C=CC2", "no SMILES keeps the hand"),
     ],
@@ -107,6 +110,32 @@ def test_no_sign_where_the_smiles_leaves_the_hand_open(chiral, text, reason):
         (record,) = predict(ase.Atoms(drawn.numbers, image * drawn.positions), chiral)
         assert record["rotation_sign"] == ("+" if record["specific_rotation"] > 0 else "-")
         assert record["rotation_note"] is None
+
+
+def test_a_marked_nitrogen_that_does_not_turn_over_gives_a_sign(chiral):
+    records = predict([atoms_from_smiles(f"C[N{mark}]1OC1(C)C") for mark in ("@", "@@")], chiral)
+    assert {record["rotation_sign"] for record in records} == {"+", "-"}
+    assert [record["rotation_note"] for record in records] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("CC(O)C=O", r"leaves configurations open \(here C2 [RS]\)"),
+        ("C[C@H](O)C=O |&1:1|", r"leaves configurations open \(here C2 S\)"),
+        ("C1=CC2(C1)C=CC2", "nor does a flat drawing"),
+        ("C/C=C\\[C@@H](O)C#C", None),
+    ],
+)
+def test_no_sign_where_a_drawing_leaves_the_hand_open(chiral, tmp_path, text, reason):
+    """Written to a file and read again, the geometry is still one that was made."""
+    drawn = Chem.MolFromSmiles(text)
+    AllChem.Compute2DCoords(drawn)
+    (tmp_path / "a.sdf").write_text(Chem.MolToV3KMolBlock(drawn))
+    for path in (tmp_path / "a.sdf", tmp_path / "b.xyz"):
+        (record,) = predict(path, chiral, output=tmp_path / "b.xyz", overwrite=True)
+        assert (record["rotation_sign"] is None) == (reason is not None)
+        assert reason is None or re.search(reason, record["rotation_note"])
 
 
 def test_a_sign_needs_more_than_mirror_error_and_rounding():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ase
 import numpy as np
 import pytest
+from rdkit import Chem
+from rdkit.Chem import AllChem
 from scipy import constants
 
 from molequi.errors import UserError
@@ -118,6 +120,8 @@ def test_other_scalars_have_a_mean_and_vectors_have_none():
     ("smiles", "said"),
     [
         ("CCC(C)O", "leaves a stereo centre open"),
+        ("CN1OC1(C)C", "leaves a stereo centre open"),
+        ("C[C@@H]1CC/C(=C/F)CC1", "marks a hand at atom 1 that no SMILES keeps"),
         ("CC=CCO", "stereo double bond open"),
         ("CC[Ge](C)C", "no energies by the model organic: element Ge"),
         ("CC=C=CC", "has an allene, whose hand no SMILES keeps"),
@@ -130,6 +134,15 @@ def test_other_scalars_have_a_mean_and_vectors_have_none():
 def test_what_has_no_mean_is_said(chiral, smiles, said):
     (record,) = predict_means(smiles=smiles, model=chiral, conformers=2, temperature=298.15)
     assert said in record["error"]
+
+
+@pytest.mark.parametrize("smiles", ["CC(O)C=O", "C[C@H](O)C=O |&1:1|"])
+def test_a_drawing_of_several_molecules_has_no_mean(chiral, tmp_path, smiles):
+    drawn = Chem.MolFromSmiles(smiles)
+    AllChem.Compute2DCoords(drawn)
+    (tmp_path / "a.sdf").write_text(Chem.MolToV3KMolBlock(drawn))
+    (record,) = predict_means(tmp_path / "a.sdf", chiral, conformers=2, temperature=298.15)
+    assert "the input leaves configurations open (here C2 " in record["error"]
 
 
 def test_wrong_settings_are_refused(chiral, tmp_path):

@@ -60,6 +60,15 @@ def test_a_form_that_is_seldom_made_is_found():
     assert is_same_conformer(only, pool.atoms[1]) or is_same_conformer(only, pool.atoms[2])
 
 
+def test_a_conformer_keeps_the_bonds_of_its_smiles():
+    """By distances its two phosphorus atoms have a triple bond."""
+    atoms = atoms_from_smiles("C[P@](CC)[P@](C)CC")
+    assert _changed(atoms, atoms, ["R", "R"]) == ""
+    apart = atoms.copy()
+    apart.positions[-1] += 3.0
+    assert "cannot be found" in _changed(atoms, apart, ["R", "R"])
+
+
 def test_conformers_keep_isotopes(morse):
     (structure,) = read_inputs(smiles="[2H]O")
     (atoms,) = conformer_pool(structure, 1, 0, Calculator(morse())).atoms

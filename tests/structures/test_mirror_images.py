@@ -27,6 +27,11 @@ UNHANDED = {
     "quinuclidine": "C1CN2CCC1CC2",
     "triethylenediamine": "C1CN2CCN1CC2",
     "quinolizidine": "C1CCN2CCCCC2C1",
+    "1-methylaziridine": "CN1CC1",
+    "N-acetyloxaziridine, which turns over": "CC(=O)N1OC1",
+    "1,5-diazabicyclo[3.1.0]hexane": "C1CN2CN2C1",
+    "1-azabicyclo[1.1.0]butane": "C1C2CN12",
+    "cis-1,2-dimethyldiaziridine": "C[N@]1C[N@]1C",
     "di-E-hepta-2,5-dien-4-ol": "C/C=C/C(O)/C=C/C",
     "ethyldimethylphosphine oxide": "CP(C)(=O)CC",
     "a meso dialcohol of crowded arenes": f"O[C@H]({_CROWDED})[C@@H](O){_CROWDED}",
@@ -45,6 +50,11 @@ HANDED = {
     "Tröger's base without its arenes": "C1C2CCCN1CC2",
     "a dialcohol of crowded arenes": f"O[C@H]({_CROWDED})[C@H](O){_CROWDED}",
     "CHDT twice, of one hand": "[2H][C@H]([3H])O[C@H]([2H])[3H]",
+    "1,5-diazabicyclo[3.1.0]hex-2-ene": "C1N2N1C=CC2",
+    "1-azabicyclo[3.1.0]hexane": "C1CC2CN2C1",
+    "2,3,3-trimethyloxaziridine": "CN1OC1(C)C",
+    "trans-1,2-dimethyldiaziridine": "C[N@]1C[N@@]1C",
+    "1-chloro-2,2-dimethylaziridine": "ClN1CC1(C)C",
     "Tröger's base": "Cc1ccc2c(c1)CN1CN2Cc2cc(C)ccc21",
 }
 
@@ -59,6 +69,11 @@ def test_known_molecules(name: str) -> None:
             read = labels_from_geometry(moved[places])
             assert read.status == "ok"
             assert read.is_conformer_of_image == (name in UNHANDED)
+
+
+def test_a_double_bond_of_sulfur_is_neither_cis_nor_trans() -> None:
+    for seed in range(6):
+        assert labels_from_geometry(atoms_from_smiles("CCS(CC)=NC", seed)).is_conformer_of_image
 
 
 def test_allenes_with_a_hand_are_told() -> None:

@@ -7,7 +7,11 @@ import pytest
 from rdkit import Chem
 
 from molequi.errors import UserError
-from molequi.structures.molecules import atoms_from_smiles, conformers_from_smiles
+from molequi.structures.molecules import (
+    atoms_from_smiles,
+    conformers_from_smiles,
+    dropped_marks,
+)
 
 PAIRS = ["CC(=O)O.CCN", "N.N", "[NH4+].CC(=O)[O-]", "CCO.O", "[Na+].[Cl-]", "O.O.O", "C.[He]"]
 
@@ -82,3 +86,20 @@ def test_what_would_take_hours_is_refused_at_once() -> None:
 def test_a_seed_of_numpy_is_as_good_as_any() -> None:
     own, other = atoms_from_smiles("CCO", 3), atoms_from_smiles("CCO", np.int64(3))
     np.testing.assert_array_equal(own.positions, other.positions)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "atoms"),
+    [
+        ("C[C@@H]1CC/C(=C/F)CC1", [1]),
+        ("CC1CCC(=CF)CC1", []),
+        ("CC[C@H](C)CC", []),  # no centre
+        ("C[C@H](O)C=O", []),
+        ("C[C@H](F)C=[C@]=CC", []),  # the mark of an allene
+        ("[H][C@]1(C)CC/C(=C/F)CC1", []),  # not told where hydrogens are written out
+    ],
+)
+def test_marks_that_are_dropped_are_told(smiles: str, atoms: list[int]) -> None:
+    assert dropped_marks(smiles) == atoms
+    said = "the hand of the mark at atom 1 is not understood"
+    assert (said in atoms_from_smiles(smiles).info["geometry"]) == bool(atoms)

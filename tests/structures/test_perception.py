@@ -17,7 +17,11 @@ from scipy.spatial.transform import Rotation
 
 from molequi.datasets.npz import load_npz
 from molequi.structures.molecules import atoms_from_smiles
-from molequi.structures.perception import constitution_from_geometry, labels_from_geometry
+from molequi.structures.perception import (
+    bonds_of_smiles,
+    constitution_from_geometry,
+    labels_from_geometry,
+)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +95,41 @@ def test_given_bonds() -> None:
         == "ok"
     )
     assert labels_from_geometry(ammonium, charge=0).labels.kind == "chiral"
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "CC[P@@](C)[P@](C)CC",
+        "CCC[P@+](C)(CC)C(C)C",
+        "CC[S@](C)=O",
+        "CCC[Se@@+](C)CC",
+        "C[C@H](O)[O]",
+    ],
+)
+def test_bonds_of_a_smiles_are_kept(smiles: str) -> None:
+    """By distances P-P passes for P#P, and four bonds of phosphorus for none."""
+    atoms = atoms_from_smiles(smiles)
+    assert labels_from_geometry(atoms).smiles == Chem.CanonSmiles(smiles)
+    atoms.info["smiles"] = "CCO"
+    assert labels_from_geometry(atoms).smiles != Chem.CanonSmiles(smiles)
+
+
+def test_bonds_of_a_smiles_hold_while_the_geometry_has_them() -> None:
+    atoms = atoms_from_smiles("CC[P@@](C)[P@](C)CC")
+    assert bonds_of_smiles(atoms) is not None
+    assert bonds_of_smiles(atoms, charge=2) is None
+    assert bonds_of_smiles(atoms[::-1]) is None
+    atoms.positions[-1] += 3.0
+    assert bonds_of_smiles(atoms) is None
+
+
+@pytest.mark.parametrize("smiles", ["CP(C)P(C)C", "CS(=O)S(C)=O"])
+def test_bonds_that_may_be_multiple_are_not_found(smiles: str) -> None:
+    atoms = atoms_from_smiles(smiles)
+    found = labels_from_geometry(ase.Atoms(atoms.numbers, atoms.positions))
+    assert found.labels is None
+    assert "cannot be told from a multiple one" in found.status
 
 
 def test_achiral_molecules_have_no_labels() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import ase
@@ -10,6 +11,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from molequi.structures.perception import labels_from_geometry
 from molequi.structures.readers import read_structures
 
 
@@ -33,6 +35,15 @@ def read(folder: Path, text: str, **options: bool) -> list[ase.Atoms | str]:
 
 
 WATER = "O 0 0 0.1178; H 0 0.7555 -0.4712; H 0 -0.7555 -0.4712"
+
+
+def drawing(smiles: str) -> str:
+    """A flat record, which keeps groups of enhanced stereochemistry."""
+    molecule = Chem.MolFromSmiles(smiles)
+    AllChem.Compute2DCoords(molecule)
+    return Chem.MolToV3KMolBlock(molecule) + "$$$$\n"
+
+
 CROSS = "C 0 0 0; H {0} 0 0; H -{0} 0 0; H 0 {0} 0; H 0 -{0} 0"
 FOUR = "1 2 1; 1 3 1; 1 4 1; 1 5 1"
 
@@ -45,6 +56,24 @@ def test_a_flat_drawing_with_all_hydrogens_becomes_a_geometry(
     assert np.ptp(methane.positions, axis=0).min() > 1.0
     assert methane.get_distances(0, [1, 2, 3, 4]) == pytest.approx(1.09, abs=0.01)
     assert methane.info["geometry"].endswith("the record is a flat drawing")
+
+
+@pytest.mark.parametrize("smiles", ["C/C=C\\[C@@H](O)C#N", "C/C=C/[C@@H](O)C#N"])
+def test_a_drawing_says_how_its_double_bonds_stand(tmp_path: Path, smiles: str) -> None:
+    (made,) = read(tmp_path, drawing(smiles))
+    assert labels_from_geometry(made).smiles == Chem.CanonSmiles(smiles)
+    assert "open_stereo" not in made.info
+    assert "random" not in made.info["geometry"]
+
+
+@pytest.mark.parametrize("smiles", ["CC=CC#N", "CC(O)C#N"])
+def test_what_a_drawing_leaves_open(tmp_path: Path, smiles: str) -> None:
+    """RDKit draws the double bond crossed, and the centre with plain bonds; a wavy one says so."""
+    plain = drawing(smiles)
+    for text in (plain, plain.replace("M  V30 1 1 1 2\n", "M  V30 1 1 2 1 CFG=2\n")):
+        (made,) = read(tmp_path, text)
+        assert re.fullmatch("C2=C3 [EZ]|C2 [RS]", made.info["open_stereo"])
+        assert "configurations that are left open are random" in made.info["geometry"]
 
 
 @pytest.mark.parametrize("mark", ["3D", "  "])

@@ -28,6 +28,7 @@ from molequi.structures.cip import (
     reflected,
     same_stereoisomer,
 )
+from molequi.structures.mirror_images import is_conformer_of_image
 from molequi.structures.molecules import Placed, place
 
 _TRIALS = 20
@@ -187,9 +188,11 @@ def _placed_with_axes(
 def _stereoisomer(molecule: Chem.Mol, geometry: str) -> Stereoisomer:
     with rdBase.BlockLogs():
         text = Chem.MolToSmiles(Chem.RemoveHs(molecule))
-    return Stereoisomer(
-        molecule, label_molecule(molecule), text, constitution_of(molecule), geometry
-    )
+    labels = label_molecule(molecule)
+    # No mark tells the hand of a spiro centre or a cage, so that marks alone make it achiral.
+    if labels.kind in {"achiral", "meso"} and is_conformer_of_image(molecule) is False:
+        labels = dataclasses.replace(labels, kind="unknown")
+    return Stereoisomer(molecule, labels, text, constitution_of(molecule), geometry)
 
 
 def has_coordinates(molecule: Chem.Mol) -> bool:

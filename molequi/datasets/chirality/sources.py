@@ -15,7 +15,7 @@ from molequi.errors import UserError
 from molequi.runtime.files import no_file
 from molequi.structures.csv_files import column_names, open_table, smiles_column, table_reader
 from molequi.structures.formats import UNREADABLE, format_of, open_binary, suffix_of
-from molequi.structures.sdf import sanitize, sdf_molecules
+from molequi.structures.sdf import read_drawn_stereo, sanitize, sdf_molecules
 
 Item = tuple[str, "Chem.Mol | str"]
 
@@ -96,6 +96,5 @@ def _checked(molecule: Chem.Mol | None) -> Chem.Mol | str:
     if problem:
         return problem
     if not molecule.GetConformer().Is3D():
-        Chem.DetectBondStereochemistry(molecule)
-        Chem.AssignStereochemistry(molecule, cleanIt=True, force=True)
+        read_drawn_stereo(molecule)
     return molecule

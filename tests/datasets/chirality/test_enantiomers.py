@@ -89,6 +89,23 @@ def test_labels_are_those_of_the_coordinates() -> None:
     assert kinds == {"chiral": 2 + 2 + 8, "meso": 1}
 
 
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "O=C1CCCC12CCCC2=O",
+        "Cc1ccc2c(c1)CN1CN2Cc2cc(C)ccc21",
+        "CC1CCC(=CF)CC1",
+        "C1N2N1C=CC2",
+        "CC(F)=C=CCl",
+    ],
+)
+def test_a_hand_without_a_label_has_its_reflection(smiles: str) -> None:
+    made = read_chiral([smiles, "C1CC2(C1)CC2"])
+    assert [labels.kind for labels in made.labels] == ["unknown", "unknown", "achiral"]
+    one, other = (atoms_of(made.frames, index) for index in (0, 1))
+    np.testing.assert_allclose(one.get_all_distances(), other.get_all_distances(), atol=1e-12)
+
+
 def test_file_of_smiles_with_bad_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "a.smi").write_text(
         "# comment\nC[C@H](N)C(=O)O alanine\nC1CC\n\n*C(F)Cl\nC[C@@H](N)C(=O)O the other "
