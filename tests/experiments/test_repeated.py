@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ase.io
 import pytest
+from ase import Atoms
 from ase.build import molecule
 
 from molequi.errors import UserError
@@ -66,6 +67,22 @@ def test_folds_test_all_that_a_limit_leaves_once(data: Path, tmp_path: Path) -> 
     tested = [run["test"] for run in divided(prepare("extxyz", [*TINY, *given], tmp_path / "run"))]
     assert [len(names) for names in tested] == [5, 5, 5]
     assert len({name for names in tested for name in names}) == 15
+
+
+def test_folds_divide_what_a_limit_and_isolated_atoms_leave_as_one_run_does(
+    data: Path, tmp_path: Path
+) -> None:
+    """The limit was taken again, of the atoms beside it too: each fold but one had other data."""
+    atoms = [Atoms(symbol, info={"energy": -1.0}) for symbol in "HCNO"]
+    ase.io.write(data, [*atoms, *ase.io.read(data, ":")])
+    given = [*TINY, f"data.path={data}", "data.limit=18"]
+    folds = divided(prepare("extxyz", [*given, "training.folds=3"], tmp_path / "run"))
+    tested = [name for run in folds for name in run["test"]]
+    assert len(tested) == len(set(tested))
+    assert len({frozenset(run["train"] + run["valid"] + run["test"]) for run in folds}) == 1
+    for number, fold in enumerate(folds, start=1):
+        split = ["data.split.folds=3", f"data.split.fold={number}"]
+        assert divided(prepare("extxyz", [*given, *split], tmp_path / "run")) == [fold]
 
 
 def test_a_fold_that_cannot_be_tested_is_refused_before_the_first_is_trained(
