@@ -248,7 +248,8 @@ def _scale(frames: Frames, values: Tensor, row: Property) -> Tensor:
 def _loss_scales(values: Tensor, row: Property, rounding: float = 0.0) -> dict[str, float]:
     """Spread of scalars, root mean square of what symmetry centres at zero.
 
-    rounding: as in `_spread`, of a scalar. A part that is zero but for rounding takes the size of the others.
+    A part that is zero but for rounding takes the size of the others. rounding: of scalars, as in
+    `_spread`.
     """
     if row.binary:
         return {row.name: 1.0}
