@@ -158,6 +158,7 @@ class RunDirectory:
             return
         if not is_over:
             self.result.unlink(missing_ok=True)
+            self.page.unlink(missing_ok=True)
         self.start(config)
 
     def has_ended(self, config: Settings) -> bool:

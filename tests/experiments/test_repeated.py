@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 from pathlib import Path
 
 import ase.io
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from pytorch_lightning import Callback, LightningModule, Trainer
 
-from molequi.errors import UserError
-from molequi.experiments import prepare
-from molequi.experiments.molecular import MolecularExperiment
+from molequi.errors import RunInterruptedError, UserError
+from molequi.experiments import prepare, train
+from molequi.experiments.molecular import MolecularExperiment, begin_all
 from molequi.experiments.repeated import RepeatedExperiment
 
 TINY = ("model.preset=light", "training.epochs=1", "data.targets=energy", "training.weights={}")
@@ -60,6 +62,42 @@ def test_repeats_have_the_rows_of_a_split_file_that_a_limit_leaves(
     for name, own in rows.items():
         assert once[name]
         assert set(once[name]) <= {f"a.extxyz:{number}" for number in own}
+
+
+class Interrupted(Callback):
+    """Ends the n-th of several trainings as a signal does."""
+
+    def __init__(self, training: int) -> None:
+        self.training, self.begun = training, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.begun += 1
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.begun == self.training:
+            raise RunInterruptedError("stopped in this run", signal.SIGINT)
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("several", ["training.repeats=2", "ensemble=2"])
+def test_a_resumed_whole_forgets_its_result_and_is_the_one_to_go_on_with(
+    several: str, data: Path, tmp_path: Path
+) -> None:
+    """The old result stood beside the new config, and the fold was named that cannot go on."""
+    folder, given = tmp_path / "run", [*TINY, f"data.path={data}", several]
+    train("extxyz", given, folder)
+    results = [folder / "result.json", folder / "report.html"]
+    before = [path.stat().st_mtime_ns for path in results]
+    more = [*given, "training.epochs=2"]
+    with pytest.raises(RunInterruptedError, match=r"SIGINT; .* in .*/run, go on") as stopped:
+        train("extxyz", more, folder, resume=True, callbacks=[Interrupted(2)])
+    assert stopped.value.signal_number == signal.SIGINT
+    assert not any(path.exists() for path in results)
+    train("extxyz", more, folder, resume=True)
+    assert all(path.stat().st_mtime_ns > time for path, time in zip(results, before, strict=True))
+    again = prepare("extxyz", more, folder, resume=True)
+    begin_all(again, ())
+    assert all(path.is_file() for path in results)
 
 
 def test_folds_test_all_that_a_limit_leaves_once(data: Path, tmp_path: Path) -> None:
