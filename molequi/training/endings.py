@@ -47,7 +47,7 @@ def _made_again(name: str, message: str) -> Exception | None:
     """Make an error of its class's name and its message."""
     if name.endswith("MemoryError"):  # numpy and torch have some of their own
         return MemoryError(message)
-    kind = getattr(errors, name, getattr(builtins, name, None))
+    kind = {**vars(builtins), **vars(errors)}.get(name)
     if not isinstance(kind, type):
         return None
     if issubclass(kind, RunInterruptedError):
