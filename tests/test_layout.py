@@ -137,9 +137,9 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("training.optimizers", "base muon soap registry"),
     (
         "training",
-        "settings completion config repeats total_charge clock ema processes state saved_state "
-        "schedule parts scores forest ridge on_fingerprints metrics loss metrics_file judged log "
-        "older_runs run_directory reference_energies atomic_energies label_statistics "
+        "settings completion config repeats total_charge clock ema processes endings state "
+        "saved_state schedule parts scores forest ridge on_fingerprints metrics loss metrics_file "
+        "judged log older_runs run_directory reference_energies atomic_energies label_statistics "
         "normalization baseline doubt kept_predictions predictions calibration evaluation "
         "fine_tuning refitted_references fixed_terms labels figures resumable symmetry likelihood "
         "electronic_states module callbacks launch setup plan finish fit ensembles",

@@ -12,8 +12,10 @@ from molequi import training
 from molequi.datasets.fingerprints import KnownMolecules, fingerprints
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.report import report_lines
+from molequi.errors import RunInterruptedError
 from molequi.experiments.base import Experiment
 from molequi.training.config import Config
+from molequi.training.endings import stopped
 from molequi.training.evaluation import Beside, tested_part
 from molequi.training.log import with_unit
 from molequi.training.plan import plan_run
@@ -81,7 +83,8 @@ class MolecularExperiment(Experiment):
 def run_once(one: MolecularExperiment, folder: Path, callbacks: Sequence[Any]) -> RunDirectory:
     """Run an experiment in a folder, unless it is to go on and has ended there; returns the run.
 
-    Raises UserError where the run that has ended there was one on other data.
+    one: its directory is that of all runs. Raises UserError where the run that has ended there was
+    one on other data, RunInterruptedError where a signal asked to stop.
     """
     own = RunDirectory(folder)
     resume = one.resume and own.config.is_file()
@@ -92,15 +95,20 @@ def run_once(one: MolecularExperiment, folder: Path, callbacks: Sequence[Any]) -
     _LOG.info("%s", folder.name)
     overwrite = one.overwrite and not resume
     own.claim(one.config, resume=resume, overwrite=overwrite)
-    dataclasses.replace(one, directory=own, resume=resume, overwrite=overwrite).run(callbacks)
+    single = dataclasses.replace(one, directory=own, resume=resume, overwrite=overwrite)
+    try:
+        single.run(callbacks)
+    except RunInterruptedError as error:  # to go on with is the whole, not one of its runs
+        raise stopped(one.directory.path, error.signal_number) from error
     return own
 
 
 def begin_all(whole: Experiment, names: Iterable[str]) -> None:
     """Write the config of several runs in folders of those names; none of an earlier one is left.
 
-    Where `overwrite` is set, that is: or the next `resume` would take it for one of these.
+    Where `overwrite` is set, that is: or the next `resume` would take it for one of these. What
+    they gave together goes where they are to give more.
     """
     if whole.overwrite and not whole.resume:
         whole.directory.clear_runs(names)
-    whole.directory.start(whole.config)
+    whole.directory.go_on(whole.config, is_over=whole.directory.has_ended(whole.config))

@@ -51,14 +51,17 @@ class RepeatedExperiment(Experiment):
         runs = single_runs(self.config)
         first = next(iter(runs.values())).data
         # What is left of the data after a limit has no rows of a split file any more: it is divided
-        # anew for other folds alone.
+        # anew for other folds alone. The limit counts no isolated atoms beside its choice: a second
+        # time it would choose again.
         return {
             name: MolecularExperiment(
                 self.directory,
                 self.resume,
                 self.overwrite,
                 config,
-                self.dataset if config.data == first else divide(config.data, self.dataset),
+                self.dataset
+                if config.data == first
+                else divide(config.data.model_copy(update={"limit": None}), self.dataset),
             )
             for name, config in runs.items()
         }

@@ -59,7 +59,21 @@ def prepare(
         load_experiment(config, overrides) if config is not None else _resumed(output, overrides)
     )
     folder = Path("runs") / settings.name if output is None else Path(output)
+    if config is not None and not (resume or overwrite):
+        _refuse_own_source(Path(config), RunDirectory(folder))
     return _prepare(settings, folder, resume=resume, overwrite=overwrite)
+
+
+def _refuse_own_source(source: Path, directory: RunDirectory) -> None:
+    """Refuse to write the settings of a run over the file that they are read from.
+
+    Where a run has left more in the folder, `claim` tells what can be done.
+    """
+    if source.is_file() and directory.has_only_config() and directory.config.samefile(source):
+        raise UserError(
+            f"the run would replace {source}, which it is read from; --output names another place, "
+            "--overwrite replaces the file"
+        )
 
 
 def _resumed(

@@ -43,7 +43,7 @@ def fit_dynamics(
     model = build(config, data)
     run, of_data = DynamicsRun(config, data, model), digest_of(data)
     csv_size = 0
-    if resume and not directory.has_just_begun():
+    if resume and not directory.has_just_begun(config):
         csv_size = _go_on(run, of_data, directory)
     directory.go_on(config, is_over=run.is_done())
     with RunLog(directory.log):

@@ -12,8 +12,8 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from molequi.errors import RunInterruptedError
 from molequi.models.checkpoint import save_model
+from molequi.training.endings import stopped
 from molequi.training.log import RunLog, epoch_line
 from molequi.training.metrics import EpochSummary
 from molequi.training.metrics_file import MetricsFile, metrics_row
@@ -138,11 +138,7 @@ class RunRecorder(Callback):
             # The first process to leave takes the others with it: let all have saved.
             trainer.strategy.barrier()
             number = module.signals.number or int(signal.SIGTERM)
-            raise RunInterruptedError(
-                f"training stopped by {signal.Signals(number).name}; it is saved in "
-                f"{self.directory.path}, go on with --resume",
-                number,
-            )
+            raise stopped(self.directory.path, number)
 
 
 def _own(module: LightningModule) -> MolecularTraining:

@@ -31,7 +31,7 @@ from molequi.training.config import Config
 from molequi.training.doubt import compared_rows
 from molequi.training.evaluation import NOTHING, Beside
 from molequi.training.finish import finish, rows_of, started
-from molequi.training.labels import choose_labels, label_digest
+from molequi.training.labels import choose_labels, label_digest, refuse_weightless
 from molequi.training.launch import launch
 from molequi.training.loss import make_objective
 from molequi.training.module import MolecularTraining
@@ -71,12 +71,13 @@ def fit_frames(
     """
     directory = RunDirectory(output)
     frames = choose_labels(frames, splits, config.data.targets)
-    resume = resume and not directory.has_just_begun()
+    resume = resume and not directory.has_just_begun(config)
     labels = label_digest(frames)
+    whole, frames = with_total_charge(config, frames)
+    refuse_weightless(frames.subset(splits["valid"]), whole.training)
     state = _resumable_state(splits, labels, directory) if resume else None
     n_train, csv_size = len(splits["train"]), state["csv_size"] if state else 0
     with started(config, splits, directory, messages, goes_on=resume):
-        whole, frames = with_total_charge(config, frames)
         start = start_model(whole, frames.subset(splits["train"]))
         is_over = state is not None and _is_over(config.training, state, n_train)
         directory.go_on(config, is_over=is_over)

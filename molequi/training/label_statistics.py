@@ -31,6 +31,10 @@ from molequi.training.reference_energies import (
 )
 from molequi.training.total_charge import LOCAL_CHARGE
 
+# Of the size of a label: less than this of it is rounding. Close to float64's own, because totals
+# of heavy elements are 1e9 times what structures differ by.
+_ROUNDING = 1e-12
+
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
@@ -79,12 +83,14 @@ def fit_statistics(
         reference = _references(frames, values, row, given)
         counts, elements = composition(frames)
         values = _molecules_alone(frames, values - counts @ reference.values[elements], row)
+    labels = frames.targets[row.name]
     loss_scales = (
-        {row.name: _spread(values / frames.n_atoms)}
+        {row.name: _spread(values / frames.n_atoms, _rounding(labels / frames.n_atoms))}
         if row.has_reference
-        else _loss_scales(values, row)
+        else _loss_scales(values, row, _rounding(labels))
     )
     values, shift = _beyond_shift(frames, values, row)
+    values = _beyond_rounding(values, _rounding(labels))
     return Statistics(_scale(frames, values, row), shift, reference, loss_scales, count)
 
 
@@ -93,7 +99,9 @@ def _beyond_shift(frames: Frames, values: Tensor, row: Property) -> tuple[Tensor
     if not row.is_invariant or (is_sum_of_scalars(row) and not row.has_reference):
         return values, 0.0
     shift = _shift(frames, values, row)
-    return values - (shift * frames.n_atoms if is_sum_of_scalars(row) else shift), shift
+    # A number times integers would be float32.
+    shifts = shift * frames.n_atoms.to(torch.float64) if is_sum_of_scalars(row) else shift
+    return values - shifts, shift
 
 
 def _count(frames: Frames, row: Property) -> int:
@@ -180,8 +188,7 @@ def _beyond_scalars(
     rounding = 1e-9 * _root_mean_square(scalars)
     rows[..., row.scalar_component] = left
     for part in irreps.slices():
-        if _root_mean_square(rows[..., part]) <= rounding:  # is nothing to learn
-            rows[..., part] = rows[..., part].masked_fill(~rows[..., part].isnan(), 0.0)
+        rows[..., part] = _beyond_rounding(rows[..., part], rounding)
     return to_cartesian(rows, irreps.degrees), reference, shift
 
 
@@ -238,15 +245,16 @@ def _scale(frames: Frames, values: Tensor, row: Property) -> Tensor:
     )
 
 
-def _loss_scales(values: Tensor, row: Property) -> dict[str, float]:
+def _loss_scales(values: Tensor, row: Property, rounding: float = 0.0) -> dict[str, float]:
     """Spread of scalars, root mean square of what symmetry centres at zero.
 
-    A part that is zero but for rounding takes the size of the others.
+    A part that is zero but for rounding takes the size of the others. rounding: of scalars, as in
+    `_spread`.
     """
     if row.binary:
         return {row.name: 1.0}
     if row.is_invariant:
-        return {row.name: _spread(values)}
+        return {row.name: _spread(values, rounding)}
     parts, sizes = split_parts(row, values), {}
     for (name, part), irrep in zip(parts.items(), Irreps(row.irreps), strict=True):
         sizes[name] = _spread(part) if irrep.is_scalar else _root_mean_square(part)
@@ -254,11 +262,26 @@ def _loss_scales(values: Tensor, row: Property) -> dict[str, float]:
     return {name: size if size > 1e-9 * largest else largest or 1.0 for name, size in sizes.items()}
 
 
-def _spread(values: Tensor) -> float:
-    """Standard deviation of the known values; 1 where they are all alike."""
+def _spread(values: Tensor, rounding: float = 0.0) -> float:
+    """Standard deviation of the known values; 1 where they are all alike.
+
+    rounding: of the labels, which the values may be no more than, where references fit exactly.
+    """
     known = values[~torch.isnan(values)]
     spread = float(known.std(correction=0))
-    return spread if spread > 1e-9 * max(float(known.abs().max()), 1e-9) else 1.0
+    return spread if spread > max(1e-9 * float(known.abs().max()), 1e-18, rounding) else 1.0
+
+
+def _rounding(labels: Tensor) -> float:
+    """Size of what is left of labels by rounding alone, where all that they say is taken out."""
+    return _ROUNDING * _root_mean_square(labels)
+
+
+def _beyond_rounding(values: Tensor, rounding: float) -> Tensor:
+    """Return values; zeros for those known where together they are no more than rounding."""
+    if _root_mean_square(values) > rounding:
+        return values
+    return values.masked_fill(~values.isnan(), 0.0)
 
 
 def _root_mean_square(values: Tensor) -> float:

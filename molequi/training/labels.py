@@ -14,7 +14,11 @@ from molequi.datasets.beside import check_beside
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.training.doubt import compared_rows
+from molequi.training.loss import term_weights
+from molequi.training.parts import split_parts
 from molequi.training.predictions import without_undefined
+from molequi.training.schedule import make_schedule
+from molequi.training.settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +39,28 @@ def choose_labels(frames: Frames, splits: Mapping[str, Tensor], targets: Sequenc
     _refuse_new_elements(frames, splits)
     _refuse_unlabelled(frames.subset(splits["valid"]))
     return frames
+
+
+def refuse_weightless(valid: Frames, settings: TrainingSettings) -> None:
+    """Refuse validation structures whose labels all have a loss weight of 0 at the end of a run.
+
+    Their errors, weighted so, choose the best model: there would be none. Raises UserError.
+    """
+    rows = compared_rows(valid.properties.values())
+    weights = term_weights(rows, make_schedule(settings).final_weights)
+    labelled = [
+        name
+        for row in rows
+        for name, part in split_parts(row, valid.targets[row.name]).items()
+        if not torch.isnan(part).all()
+    ]
+    if labelled and not any(weights[name] for name in labelled):
+        stage = "" if settings.second_stage is None else "second_stage."
+        raise UserError(
+            f"the {len(valid)} validation structures have labels of {', '.join(labelled)} alone, "
+            f"whose weight is 0 in training.{stage}weights, so no epoch would be the best; set a "
+            "weight above 0, or use another split"
+        )
 
 
 def label_digest(frames: Frames) -> str:

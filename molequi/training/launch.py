@@ -20,14 +20,18 @@ import torch
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.strategies import DDPStrategy
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from molequi.errors import NotConvergedError, RunInterruptedError, UserError
+from molequi.errors import UserError
 from molequi.runtime.device import as_device
 from molequi.runtime.files import TERMINATING
+from molequi.training.endings import as_raised
 from molequi.training.module import MolecularTraining
 from molequi.training.settings import TrainingSettings
 
 _LIGHTNING = ("pytorch_lightning", "lightning_fabric")
+# Those who note devices, loaders, and processes that are ended where one has failed.
+_NOTING = (*_LIGHTNING, "torch.multiprocessing.spawn")
 # What torch's C++ side says; a process reads it when it loads torch.
 _CPP_LOG_LEVEL = "TORCH_CPP_LOG_LEVEL"
 
@@ -53,8 +57,11 @@ def launch(
         _start_at_epoch(trainer, module)
         try:
             trainer.fit(module, datamodule=data)
-        except torch.multiprocessing.ProcessRaisedException as error:
-            _raise_own(error)
+        except (ProcessRaisedException, ProcessExitedException) as error:
+            own = as_raised(error, output)
+            if own is None:
+                raise
+            raise own from error
 
 
 def _make_trainer(settings: TrainingSettings, output: Path, callbacks: list[Callback]) -> Trainer:
@@ -155,24 +162,10 @@ def _ctrl_c_as_such() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def _raise_own(error: torch.multiprocessing.ProcessRaisedException) -> None:
-    """Turn what a spawned process raised back into the error that it was."""
-    last = str(error).strip().splitlines()[-1]
-    for kind in (UserError, NotConvergedError):
-        if f"{kind.__name__}: " in last:
-            raise kind(last.partition(f"{kind.__name__}: ")[2]) from error
-    if f"{RunInterruptedError.__name__}: " in last:
-        message = last.partition(f"{RunInterruptedError.__name__}: ")[2]
-        raise RunInterruptedError(
-            message, int(signal.SIGINT if "SIGINT" in message else signal.SIGTERM)
-        ) from error
-    raise error
-
-
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Keep notes about devices, loaders and processes from the user for a while."""
-    levels = [logging.getLogger(name).level for name in _LIGHTNING]
+    levels = [logging.getLogger(name).level for name in _NOTING]
     chosen = _CPP_LOG_LEVEL in os.environ
     os.environ.setdefault(_CPP_LOG_LEVEL, "ERROR")
     with warnings.catch_warnings():
@@ -180,14 +173,14 @@ def _quiet_lightning() -> Iterator[None]:
         try:
             yield
         finally:
-            for name, level in zip(_LIGHTNING, levels, strict=True):
+            for name, level in zip(_NOTING, levels, strict=True):
                 logging.getLogger(name).setLevel(level)
             if not chosen:
                 del os.environ[_CPP_LOG_LEVEL]
 
 
 def _ignore_notes() -> None:
-    for name in _LIGHTNING:
+    for name in _NOTING:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings(
         "ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.distributed).*"

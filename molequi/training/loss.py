@@ -12,7 +12,7 @@ each vector: the loss then does not depend on the axes, where components beyond 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -83,18 +83,8 @@ class Objective:
         return values / values.sum()
 
     def by_term(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Return the weight of each term.
-
-        Its own, else an equal share of that of its target, which is 1 where `weights` names none.
-        """
-        shares: dict[str, float] = {}
-        for row in self.rows:
-            names = part_names(row)
-            shares |= {
-                name: float(weights.get(name, weights.get(row.name, 1.0) / len(names)))
-                for name in names
-            }
-        return shares
+        """Return the weight of each term, see `term_weights`."""
+        return term_weights(self.rows, weights)
 
     def score(
         self, results: Mapping[str, Mapping[str, Any]], weights: Mapping[str, float]
@@ -145,6 +135,21 @@ class Objective:
         return 2.0 * functional.huber_loss(
             error, torch.zeros_like(error), reduction="none", delta=self.huber
         )
+
+
+def term_weights(rows: Iterable[Property], weights: Mapping[str, float]) -> dict[str, float]:
+    """Return the weight of each irrep part of the targets `rows`.
+
+    Its own, else an equal share of that of its target, which is 1 where `weights` names none.
+    """
+    shares: dict[str, float] = {}
+    for row in rows:
+        names = part_names(row)
+        shares |= {
+            name: float(weights.get(name, weights.get(row.name, 1.0) / len(names)))
+            for name in names
+        }
+    return shares
 
 
 def make_objective(

@@ -11,7 +11,7 @@ from torch import Tensor
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.report import frames_with_label
 from molequi.training.config import Config
-from molequi.training.labels import choose_labels
+from molequi.training.labels import choose_labels, refuse_weightless
 from molequi.training.setup import start_model
 from molequi.training.total_charge import with_total_charge
 
@@ -25,6 +25,7 @@ def plan_run(config: Config, frames: Frames, splits: Mapping[str, Tensor]) -> di
     """
     frames = choose_labels(frames, splits, config.data.targets)
     config, frames = with_total_charge(config, frames)
+    refuse_weightless(frames.subset(splits["valid"]), config.training)
     train = frames.subset(splits["train"])
     model = start_model(config, train).model
     settings = config.training

@@ -91,16 +91,34 @@ class RunDirectory:
         if resume:
             self._refuse_other_run(config)
         elif is_first_process():
-            self._refuse_occupied(overwrite=overwrite)
+            self._refuse_occupied(config, overwrite=overwrite)
 
-    def has_just_begun(self) -> bool:
-        """Tell whether nothing is lost where a run begins here.
+    def has_just_begun(self, config: Settings) -> bool:
+        """Tell whether nothing is lost where a run of a config of that kind begins here.
 
-        The folder is empty, or another run ended there before its first checkpoint.
+        The folder is empty, or another run ended there before its first checkpoint. A config.yaml
+        alone may be somebody's own, with notes.
         """
-        early = {self.config, self.split, self.log, self.metrics}
-        found = {path for path in self.path.iterdir() if not is_temporary(path)}
-        return found <= early and (not found or self.config in found)
+        early, found = {self.config, self.split, self.log, self.metrics}, self._files()
+        if not found:
+            return True
+        is_of_run = self.split in found or self._has_written_config(config)
+        return found <= early and self.config in found and is_of_run
+
+    def has_only_config(self) -> bool:
+        """Tell whether config.yaml lies here and nothing else."""
+        return self.path.is_dir() and self._files() == {self.config}
+
+    def _files(self) -> set[Path]:
+        return {path for path in self.path.iterdir() if not is_temporary(path)}
+
+    def _has_written_config(self, config: Settings) -> bool:
+        """Tell whether config.yaml, of the kind of `config`, is as `start` writes it."""
+        try:
+            saved = validate(type(config), read_settings(self.config), str(self.config))
+        except UserError:
+            return False
+        return self.config.read_text(encoding="utf-8") == dump_settings(saved)
 
     def clear(self) -> None:
         """Remove the files that a run makes, and nothing else; in the first process."""
@@ -140,6 +158,7 @@ class RunDirectory:
             return
         if not is_over:
             self.result.unlink(missing_ok=True)
+            self.page.unlink(missing_ok=True)
         self.start(config)
 
     def has_ended(self, config: Settings) -> bool:
@@ -168,12 +187,12 @@ class RunDirectory:
         """Write result.json, after everything else."""
         write_text(self.result, json.dumps(result, indent=1, ensure_ascii=False))
 
-    def _refuse_occupied(self, *, overwrite: bool) -> None:
+    def _refuse_occupied(self, config: Settings, *, overwrite: bool) -> None:
         if self.path.is_file():
             raise UserError(f"the output {self.path} is a file; give the name of a folder")
         refuse_file_name(self.path)
         refuse_lost_link(self.path)
-        if self.path.is_dir() and not overwrite and not self.has_just_begun():
+        if self.path.is_dir() and not overwrite and not self.has_just_begun(config):
             raise UserError(
                 f"the output {self.path} is not empty; --resume goes on with the run there, "
                 "--overwrite replaces it, --output names another place"
@@ -191,6 +210,11 @@ class RunDirectory:
                 f"--resume: {difference.key} was {difference.old!r} and is now "
                 f"{difference.new!r}; resume with the same settings, or start a new run with "
                 "--overwrite or another --output"
+            )
+        if self.has_only_config() and not self._has_written_config(config):
+            raise UserError(
+                f"{self.path} holds no run to resume, and no run wrote its config.yaml; start with "
+                "another --output"
             )
 
     def _saved_as(self, kind: type[SettingsT]) -> SettingsT:

@@ -15,6 +15,7 @@ from molequi.experiments.ensemble import EnsembleExperiment
 from molequi.experiments.molecular import MolecularExperiment
 from molequi.experiments.repeated import RepeatedExperiment
 from molequi.hamiltonian.config import DynamicsConfig
+from molequi.settings import dump_settings
 from molequi.training.config import Config
 
 TRAJECTORY = ("data.path=samples/ethanol.extxyz.gz", "data.limit=20", "model.preset=light")
@@ -48,6 +49,17 @@ def test_configs_of_either_kind_are_read() -> None:
 def test_going_on_needs_a_run() -> None:
     with pytest.raises(UserError, match="the run directory to go on with must be given"):
         prepare(None)
+
+
+def test_a_run_does_not_replace_the_config_that_it_is_read_from(tmp_path: Path) -> None:
+    """Not even one that a run wrote, copied to change a setting."""
+    own = tmp_path / "run" / "config.yaml"
+    own.parent.mkdir()
+    own.write_text(dump_settings(load_experiment("spring", SPRINGS)), encoding="utf-8")
+    with pytest.raises(UserError, match=r"replace .*config.yaml, which it is read from; --output"):
+        prepare(own, ["training.epochs=2"], own.parent)
+    assert prepare(own, ["training.epochs=2"], own.parent, overwrite=True)
+    assert prepare(own, (), tmp_path / "other")
 
 
 def test_a_missing_logger_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,15 @@ import math
 
 import pytest
 import torch
+from labelled import frames_of
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model
+from molequi.properties import PROPERTIES, part_names
 from molequi.training.fit import fit_frames
+from molequi.training.labels import refuse_weightless
 from molequi.training.metrics_file import read_metrics
+from molequi.training.plan import plan_run
 
 TARGETS = {"targets": ["energy", "forces", "dipole"]}
 
@@ -103,3 +107,39 @@ def test_no_label_at_all_is_refused_by_name(tmp_path, toy_frames, toy_config, to
         UserError, match="target 'forces' has no label in the 4 training structures"
     ):
         fit_frames(toy_config(), frames, toy_splits(4, 1, 1), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("training", "where"),
+    [
+        ({"weights": {"energy": 0.0}}, "training.weights"),
+        (
+            {"weights": {}, "second_stage": {"start": 0.5, "weights": {"energy": 0.0}}},
+            "training.second_stage.weights",
+        ),
+    ],
+)
+def test_labels_without_weight_to_validate_on_are_refused(
+    tmp_path, toy_frames, toy_config, toy_splits, training, where
+):
+    """The score of every epoch was infinite, and a full training ended without a model."""
+    frames, splits, config = toy_frames(8), toy_splits(6, 2, 0), toy_config(training=training)
+    message = rf"2 validation structures have labels of energy alone, .* is 0 in {where}, so"
+    frames.targets["forces"][frames.offsets[6] :] = math.nan
+    with pytest.raises(UserError, match=message):
+        fit_frames(config, frames, splits, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match=message):
+        plan_run(config, frames, splits)
+
+
+def test_parts_without_weight_are_refused_one_with_a_weight_is_not(toy_config):
+    row = PROPERTIES["polarizability"]
+    values = torch.eye(3, dtype=torch.float64).expand(2, 3, 3).clone()
+    valid = frames_of([[1, 1]] * 2, {row.name: values}, {row.name: row})
+    settings = toy_config().training
+    parts = {name: 0.0 for name in part_names(row)}
+    for weights in ({"polarizability": 0.0}, parts):
+        with pytest.raises(UserError, match=r"labels of polarizability\[0e\], .*\[2e\] alone"):
+            refuse_weightless(valid, settings.model_copy(update={"weights": weights}))
+    refuse_weightless(valid, settings.model_copy(update={"weights": {"polarizability[0e]": 0.0}}))

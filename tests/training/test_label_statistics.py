@@ -121,3 +121,39 @@ def test_isolated_atoms_are_references_and_no_spread_of_molecules():
     assert found.loss_scales["energy"] == pytest.approx(float(beyond.std()), rel=0.1)
     alone = frames_of([[z] for z in atoms], {"energy": both.targets["energy"][12:]}, row)
     assert math.isfinite(fit_statistics(alone, PROPERTIES["energy"]).loss_scales["energy"])
+
+
+@pytest.mark.parametrize("given", [None, {1: -12.0, 6: -1024.0, 7: -1481.0, 8: -2037.0}])
+def test_what_an_exact_fit_leaves_is_no_scale(given):
+    """It is rounding of the totals: 1e-14 eV, by which the loss was divided."""
+    molecules = [[8, 1, 1], [6] + [1] * 4, [6, 8] + [1] * 4, [7, 1, 1, 1]]
+    atoms = {1: -13.6, 6: -1030.0, 7: -1485.0, 8: -2042.0}
+    totals = torch.tensor([sum(atoms[z] for z in m) for m in molecules], dtype=torch.float64)
+    rows = {"energy": PROPERTIES["energy"], "volume": declare("volume", unit="Å³", extensive=True)}
+    binding = torch.tensor([1.83, 0.07, 4.06, 2.61], dtype=torch.float64)
+    if given is not None:  # the same for each atom is beyond the references: the shift takes it out
+        per_atom = [sum(given[z] - 1.7 for z in m) for m in molecules]
+        totals, binding = torch.tensor(per_atom, dtype=torch.float64), torch.zeros(4)
+    frames = frames_of(molecules, {name: totals + binding for name in rows}, rows)
+    for name, row in rows.items():
+        found = fit_statistics(frames, row, given=given)
+        assert found.loss_scales == {name: 1.0}
+        assert found.scale.tolist() == [1.0]
+
+
+def test_labels_that_are_all_alike_but_for_rounding_have_no_scale():
+    gap = torch.full((3,), 0.1, dtype=torch.float64)
+    row = {"gap": PROPERTIES["gap"]}
+    found = fit_statistics(frames_of([[1, 1]] * 3, {"gap": gap}, row), row["gap"])
+    assert found.loss_scales == {"gap": 1.0}
+    assert found.scale.tolist() == [1.0]
+
+
+def test_small_differences_of_large_totals_are_a_scale():
+    """Of a hundred atoms of gold, say, of 500 keV each."""
+    noise = torch.randn(8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    totals, row = -5.35e7 + 0.02 * noise, {"energy": PROPERTIES["energy"]}
+    found = fit_statistics(frames_of([[79] * 100] * 8, {"energy": totals}, row), row["energy"])
+    spread = 0.02 * float(noise.std(correction=0))
+    assert found.loss_scales["energy"] == pytest.approx(spread / 100, rel=1e-3)
+    assert float(found.scale) == pytest.approx(spread / 10, rel=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 
 from molequi.datasets.npz import save_npz
 from molequi.errors import RunInterruptedError
@@ -144,3 +146,42 @@ def test_two_processes_take_the_steps_of_one_even_when_stopped_and_resumed(
             name: value for name, value in line.items() if name != "seconds" and value is not None
         }
         assert known == pytest.approx({name: other[name] for name in known}, rel=1e-6, abs=1e-9)
+
+
+class Killed(Callback):
+    """Ends the second process as a system without memory does."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.global_rank == 1 and pl_module.position.epoch == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DiskFull(Callback):
+    """Finds no room, in the first process."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.is_global_zero:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run/last.ckpt")
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_a_run_that_goes_on(
+    tmp_path, toy_frames, toy_config, toy_splits, capfd
+):
+    config = toy_config(training={"devices": 2, "epochs": 3})
+    frames, splits = toy_frames(12), toy_splits(8, 2, 2)
+    with pytest.raises(RunInterruptedError, match="killed, often for want of memory; .*--resume"):
+        fit_frames(config, frames, splits, tmp_path / "run", callbacks=[Killed()])
+    assert "Terminating process" not in capfd.readouterr().err
+    assert read_state(tmp_path / "run" / "last.ckpt")["position"]["epoch"] == 1
+    fit_frames(config, frames, splits, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_what_it_is_in_one_process(tmp_path, toy_frames, toy_config, toy_splits):
+    config = toy_config(training={"devices": 2})
+    with pytest.raises(OSError, match=r"No space left on device: 'run/last\.ckpt'"):
+        fit_frames(
+            config, toy_frames(12), toy_splits(8, 2, 2), tmp_path / "run", callbacks=[DiskFull()]
+        )

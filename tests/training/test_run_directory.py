@@ -59,6 +59,27 @@ def test_a_run_that_ended_before_its_first_checkpoint_begins_again(started, toy_
         started.claim(toy_config(), **fresh)
 
 
+@pytest.mark.parametrize("name", ["toy", "spring"])
+def test_a_config_of_ones_own_is_no_run_that_begins_again(name, tmp_path, toy_config):
+    """Of dynamics too. Its notes were lost: the run wrote its own settings there."""
+    config = toy_config() if name == "toy" else load_experiment("spring")
+    directory = RunDirectory(tmp_path / "run")
+    directory.start(config)
+    assert directory.has_just_begun(config)
+    written = directory.config.read_text(encoding="utf-8")
+    for own in (f"# notes\n{written}", "name: x\n", "no yaml: at: all\n"):
+        directory.config.write_text(own, encoding="utf-8")
+        with pytest.raises(UserError, match="not empty; --resume goes on"):
+            directory.claim(config, resume=False, overwrite=False)
+    directory.config.write_text(f"# notes\n{written}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"no run to resume, and no run wrote its config.yaml"):
+        directory.claim(config, resume=True, overwrite=False)
+    directory.log.write_text("", encoding="utf-8")
+    assert not directory.has_just_begun(config)
+    directory.split.write_text("{}", encoding="utf-8")
+    assert directory.has_just_begun(config)
+
+
 def test_processes_beside_the_first_find_the_place_occupied_and_go_on(
     started, toy_config, monkeypatch
 ):
