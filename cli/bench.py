@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from molequi.prediction.benchmark import Timing
 
 
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="[MODEL]",
+        autocompletion=completion.models,
+        help="A model file, a run directory, or the name of a bundled model.",
+    ),
+]
+
+
 def bench(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="[MODEL]",
-            autocompletion=completion.models,
-            help="A model file, a run directory, or the name of a bundled model.",
-        ),
-    ] = "organic",
+    model: Model = "organic",
     *,
     dtype: options.DtypeOption = None,
     json: options.Json = False,
