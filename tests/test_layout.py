@@ -100,7 +100,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "datasets.formats",
         "units database_units force_checks unit_checks values label_checks stress_checks labels "
-        "inspection extxyz target_cells heading_units assumptions tables flat_npz",
+        "target_cells heading_units assumptions inspection extxyz tables flat_npz",
     ),
     ("datasets.qm9", "columns sources qm9 pyg"),
     (

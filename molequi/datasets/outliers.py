@@ -17,6 +17,10 @@ from molequi.properties import Property
 # far out; strained geometries have forces a hundred times the usual ones at most.
 _FAR = 500.0
 _FEWEST = 10
+# Where more than half of the labels are equal, as those at the limit of an assay, the others may
+# lie over many powers of ten: their spread is what nine tenths stay within. Fewer than ten are
+# compared with the size of the equal ones; a limit of a picomole leaves room for a micromole.
+_MOST_OF_OTHERS, _FAR_FROM_EQUAL, _FAR_BY_SIZE = 0.9, 1e4, 1e6
 _NAMED = 3
 _AT_ONCE = 10_000  # structures
 _ROUNDS = 20  # of reweighting; the weights no longer change
@@ -36,20 +40,42 @@ def outliers(frames: Frames) -> list[str]:
             continue
         if row.extensive and not row.per_atom and not row.shape:
             values[known] -= _composed(frames, values, known)
-        distance = np.abs(values - np.median(values[known]))
-        spread = float(np.median(distance[known]))
-        far = np.flatnonzero(known & (distance > _FAR * spread) & (spread > 0.0))
+        middle = float(np.median(values[known]))
+        distance = np.abs(values - middle)
+        scale = _scale(distance[known], middle, row.unit)
+        far = np.flatnonzero(known & (distance > scale.limit) & (scale.size > 0.0))
         if len(far):
             worst = sorted(far, key=lambda index: -distance[index])[:_NAMED]
             names = ", ".join(
-                f"{name_of(frames, int(i))} ({distance[i] / spread:.0f} spreads)" for i in worst
+                f"{name_of(frames, int(i))} ({distance[i] / scale.size:.0f} {scale.word})"
+                for i in worst
             )
             lines.append(
-                f"{name}: {len(far)} labels lie far outside the others, whose spread is "
-                f"{spread:.3g} {row.unit}: {names}; one such label spoils a training: mend or "
-                "remove it"
+                f"{name}: {len(far)} labels lie far outside the others, {scale.text}: {names}; one "
+                "such label spoils a training: mend or remove it"
             )
     return lines
+
+
+class _Scale(NamedTuple):
+    """How far labels lie from their median: usually, and at most; in words, and what is counted."""
+
+    size: float
+    limit: float
+    text: str
+    word: str
+
+
+def _scale(distance: np.ndarray, middle: float, unit: str) -> _Scale:
+    """Describe the distances of labels from their median `middle`, both in `unit`."""
+    spread, far = float(np.median(distance)), _FAR
+    others = np.sort(distance[distance > 0.0])
+    if spread == 0.0 and len(others) < _FEWEST:
+        size, text = abs(middle), f"most of which are {middle:.3g} {unit}"
+        return _Scale(size, _FAR_BY_SIZE * size, text, "times that")
+    if spread == 0.0:
+        spread, far = float(others[int(_MOST_OF_OTHERS * (len(others) - 1))]), _FAR_FROM_EQUAL
+    return _Scale(spread, far * spread, f"whose spread is {spread:.3g} {unit}", "spreads")
 
 
 def constants(frames: Frames) -> list[str]:

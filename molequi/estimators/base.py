@@ -22,15 +22,19 @@ from molequi.errors import UserError
 from molequi.estimators.foreign import BaseEstimator, check_is_fitted, pandas
 from molequi.estimators.rows import conformers_of, refuse_rows
 from molequi.models.checkpoint import load_model
-from molequi.overrides import apply_overrides
+from molequi.overrides import apply_overrides, read_overrides
 from molequi.prediction.applicability import SIMILARITY, UNLIKE
 from molequi.prediction.predict import iter_predictions
 from molequi.runtime.plain import read_json
 from molequi.settings import read_settings
+from molequi.structures.molecules import smiles_in_one_form
 from molequi.training.completion import pooled
 from molequi.training.config import Config, make_config
 from molequi.training.evaluation import Beside
 from molequi.training.run_directory import RunDirectory
+
+# Settings of several models or runs.
+_OF_SEVERAL = {"ensemble", "members", "training.folds", "training.repeats"}
 
 Labels = Mapping[str, np.ndarray]  # by property name, (n_rows,)
 
@@ -42,8 +46,8 @@ class MoleculeEstimator(BaseEstimator):
     ends at the latest. conformers: geometries of each molecule (ETKDGv3, then MMFF94) to train on,
     and over which predictions are averaged. valid: the part of the rows, below 1, that chooses the
     best epoch and is not trained on. seed: of weights, order, conformers and that draw. device:
-    auto, cpu, cuda or cuda:N. overrides: whatever else the config `property` has, such as
-    `("model.cutoff=6", "training.batch_size=32")`.
+    auto, cpu, cuda or cuda:N. overrides: whatever else the config `property` has of one model and
+    its training, such as `("model.cutoff=6", "training.batch_size=32")`.
 
     model_: the trained `MolecularModel`. validation_: its errors on the validation rows, by
     property as `molequi.evaluate` gives them.
@@ -91,16 +95,19 @@ class MoleculeEstimator(BaseEstimator):
             properties={row.name: row for row in config.targets()},
             source=[f"row {row}" for row in owner],
         )
-        molecules = tuple(smiles[row] for row in owner)
-        told = LabelledSet(frames, describe_frames(frames, "y"), groups=molecules)
-        splits = divide(config.data, told).splits
-        known = KnownMolecules.of(
-            fingerprints(sorted({molecules[row] for row in splits["train"].tolist()}))
-        )
+        molecules = [
+            smiles_in_one_form(found[0].require_atoms().info["smiles"]) for found in structures
+        ]
+        groups = tuple(molecules[row] for row in owner)
+        told = divide(config.data, LabelledSet(frames, describe_frames(frames, "y"), groups=groups))
+        trained = {told.groups[row] for row in told.splits["train"].tolist()}
+        known = KnownMolecules.of(fingerprints(sorted(trained)))
         with tempfile.TemporaryDirectory() as folder:
             run = RunDirectory(folder)
             beside = Beside(molecules=known.to_json())
-            training.fit_frames(config, frames, splits, run.path, beside=beside, plots=False)
+            training.fit_frames(
+                config, told.frames, told.splits, run.path, beside=beside, plots=False
+            )
             self.model_ = load_model(run.model)
             self.validation_ = read_json(run.result)
 
@@ -128,6 +135,7 @@ class MoleculeEstimator(BaseEstimator):
             "epochs": self.epochs, "max_minutes": self.max_minutes, "seed": self.seed,
             "device": self.device,
         }  # fmt: skip
+        _refuse_idle(self.overrides, names, where)
         apply_overrides(settings, self.overrides)
         return make_config(settings, where)
 
@@ -152,6 +160,22 @@ class MoleculeEstimator(BaseEstimator):
             {name: float(np.mean([record[name] for record in records])) for name in names}
             for records in told
         ]
+
+
+def _refuse_idle(overrides: Sequence[str], names: Sequence[str], where: str) -> None:
+    """Refuse settings that would do nothing. Raises UserError that says what decides instead."""
+    for group, given in read_overrides(overrides).items():
+        for name in given if isinstance(given, dict) else [""]:
+            key = f"{group}.{name}".rstrip(".")
+            if group == "data":
+                why = "fit is given the data, and conformers, valid and seed as arguments"
+            elif key in _OF_SEVERAL:
+                why = "one model is trained"
+            elif group == "properties" and name not in names:
+                why = f"y is called {', '.join(names)} here"
+            else:
+                continue
+            raise UserError(f"{where}: {key} has no effect, as {why}; leave it out")
 
 
 def table_of(

@@ -9,7 +9,7 @@ import numpy as np
 from molequi.errors import UserError
 from molequi.estimators.base import MoleculeEstimator, table_of
 from molequi.estimators.foreign import ClassifierMixin
-from molequi.estimators.rows import labels_of, smiles_of
+from molequi.estimators.rows import classes_of, smiles_of
 
 
 class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):
@@ -28,7 +28,7 @@ class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):
         Raises UserError that names the rows which cannot be used, before anything is trained.
         """
         smiles = smiles_of(X)
-        labels = labels_of(y, len(smiles))
+        labels = classes_of(y, len(smiles))
         self.classes_, number = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             only = self.classes_.tolist()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,6 +54,28 @@ def labels_of(y: Any, n_rows: int) -> np.ndarray:
     missing = [row for row, label in enumerate(given) if _is_missing(label)]
     refuse_rows({row: "the label is missing" for row in missing}, n_rows)
     return labels
+
+
+def classes_of(y: Any, n_rows: int) -> np.ndarray:
+    """Return classes as (n_rows,). Raises UserError as `labels_of`, and for texts beside numbers.
+
+    Of these NumPy makes texts, or cannot sort them.
+    """
+    labels = labels_of(y, n_rows)
+    first: dict[str, int] = {}
+    given = np.asarray(y, dtype=object).reshape(-1)
+    for row, label in enumerate(given):
+        first.setdefault(_kind(label), row)
+    if len(first) > 1:
+        kinds = ", ".join(f"row {row} is a {kind} ({given[row]!r})" for kind, row in first.items())
+        raise UserError(f"y has classes of several types: {kinds}; give all of one type")
+    return labels
+
+
+def _kind(label: object) -> str:
+    if isinstance(label, numbers.Number | np.bool_):
+        return "number"
+    return "text" if isinstance(label, str) else type(label).__name__
 
 
 def _is_missing(label: Any) -> bool:

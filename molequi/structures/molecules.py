@@ -76,6 +76,11 @@ def _smiles_of_inchi(inchi: str) -> str:
     return str(Chem.MolToSmiles(molecule))
 
 
+def smiles_in_one_form(smiles: str) -> str:
+    """Return a SMILES that can be read as RDKit writes it, the same for all of a molecule."""
+    return str(Chem.MolToSmiles(Chem.MolFromSmiles(smiles)))
+
+
 def note_unpaired(atoms: ase.Atoms, n_unpaired: int | None) -> None:
     """Write the multiplicity that unpaired electrons with parallel spins have, where any are."""
     if n_unpaired:

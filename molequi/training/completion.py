@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from molequi.datasets.formats.assumptions import assume, has_columns
+from molequi.datasets.formats.assumptions import assume, has_columns, identifier_of
 from molequi.datasets.places import find_data
 from molequi.errors import UserError
 from molequi.overrides import from_text
@@ -29,21 +29,23 @@ def complete(data: dict[str, Any], own: Mapping[str, Any], asked: Mapping[str, A
 
     Entries of the file about targets that the overrides have left out are dropped, its network
     where they name a model to start from, and its level of theory where they name other data, but
-    never what is asked for. One level of theory stands for all targets. Targets that are columns of
-    a table and no known properties are declared by what stands in these columns, which is logged in
-    one line. Numbers and labels of molecules get the head `pooled`, unless something is said of how
-    they come from atoms. Raises UserError for a declaration whose name is taken.
+    never what is asked for. One level of theory stands for all targets. A heading such as
+    `gap [Ha]` names the column of a known property. Targets that are columns of a table and no
+    known properties are declared by what stands in these columns, which is logged in one line.
+    Numbers and labels of molecules get the head `pooled`, unless something is said of how they come
+    from atoms. Raises UserError for a declaration whose name is taken.
     """
     if data.get("init") is not None and own.get("init") is None:
         _drop(_group(data, "model"), _group(own, "model"), keep=_group(asked, "model"))
-    targets = _targets(data)
+    targets, path = _targets(data), _path_of_table(data)
+    if path is not None:
+        _take_headings(data, targets)
     if targets != _targets(own):
         for group in _BY_TARGET:
             entries = _group(data, group)
             of_targets = [name for name in entries if _is_of(name, targets)]
             _drop(entries, _group(own, group), keep={*of_targets, *_group(asked, group)})
     _settle_level(data, own, asked, targets)
-    path = _path_of_table(data)
     if path is not None:
         _declare(data, path, targets)
     if _group(data, "properties"):
@@ -144,6 +146,20 @@ def _path_of_table(data: Mapping[str, Any]) -> Path | None:
         return None
     found = find_data(path)
     return found if has_columns(found) else None
+
+
+def _take_headings(data: dict[str, Any], targets: list[str]) -> None:
+    """Take headings such as `gap [Ha]` for the properties that they name, in place."""
+    settings, keys = data["data"], dict(_group(data, "data.keys"))
+    if settings.get("keys") and not keys:
+        return
+    given = {*_group(data, "properties"), *keys}
+    for index, name in enumerate(targets):
+        known = identifier_of(name)
+        is_open = not {name, known} & given and known not in targets
+        if is_open and known in PROPERTIES:
+            keys[known], targets[index] = name, known
+            settings |= {"keys": keys, "targets": targets}
 
 
 def _declare(data: dict[str, Any], path: Path, targets: list[str]) -> None:

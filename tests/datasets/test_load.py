@@ -13,6 +13,8 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 from ase.units import Hartree
+from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from molequi.datasets.catalog import describe_datasets, inspect, prepare
 from molequi.datasets.download import fetch
@@ -518,3 +520,73 @@ def test_a_label_that_cannot_be_read_is_left_out_with_a_word(
     (said,) = [text for text in caplog.messages if text.startswith("energy is left out: ")]
     assert f"it holds {found}, expected 1 number(s)" in said
     assert str(path) in said
+
+
+def spread(key: str, suffixes: str) -> dict[str, str]:
+    """Return fields of a vector or tensor with a component each: 1, 2, 3, ..."""
+    return {f"{key}{suffix}": str(k + 1) for k, suffix in enumerate(suffixes.split())}
+
+
+@pytest.fixture
+def headed_sdf(tmp_path: Path) -> Path:
+    """Make an SDF whose labels stand in fields with units and components."""
+    with Chem.SDWriter(str(tmp_path / "a.sdf")) as writer:
+        for smiles in ("O", "CC", "CO", "N", "C"):
+            record = Chem.AddHs(Chem.MolFromSmiles(smiles))
+            AllChem.EmbedMolecule(record, randomSeed=1)
+            fields = {
+                "gap [Ha]": "0.5",
+                "homo [THz]": "1",
+                **spread("mu", "_x _y _z"),
+                **spread("dipole", "0 1 2"),
+                **spread("polarizability_", "xx xy xz yx yy yz zx zy zz"),
+            }
+            for name, text in fields.items():
+                record.SetProp(name, text)
+            writer.write(record)
+    return tmp_path / "a.sdf"
+
+
+@pytest.mark.parametrize("kind", ["table", "frames"])
+@pytest.mark.parametrize("keys", [{}, {"moment": "mu", "gap": "gap [Ha]"}])
+def test_what_training_takes_from_a_file_is_evaluated_too(
+    headed_sdf: Path, kind: str, keys: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    moment = declare("moment" if keys else "mu", unit="D", irreps="1o")
+    rows = [PROPERTIES["gap"], moment, PROPERTIES["dipole"], PROPERTIES["polarizability"]]
+    names = [row.name for row in rows]
+    asked = settings(
+        kind=kind, path=str(headed_sdf), targets=names, keys=keys, split={"train": 3, "valid": 1}
+    )
+    trained = load_dataset(asked, {moment.name: moment})
+    for like in (asked, None if not keys else asked):
+        found = load_labelled(headed_sdf, [*rows, PROPERTIES["homo"]], like)
+        assert list(found.properties) == names
+        for name, values in found.frames.targets.items():
+            assert torch.equal(values, trained.frames.targets[name])
+    assert found.frames.targets["gap"][0] == pytest.approx(0.5 * Hartree)
+    assert found.frames.targets[moment.name][0].tolist() == [1.0, 2.0, 3.0]
+    assert found.frames.targets["polarizability"][0, 1, 2] == 6.0
+    (said,) = {text for text in caplog.messages if "left out" in text}
+    assert "homo is left out" in said
+    assert "data.units.homo=UNIT" in said
+
+
+def test_inspection_tells_of_headings_and_components(headed_sdf: Path) -> None:
+    report = inspect(headed_sdf)
+    assert {row.name: (row.key, row.unit) for row in report.labels.rows} == {
+        "gap": ("gap [Ha]", "Ha"),
+        "dipole": ("dipole", "e·Å"),
+        "polarizability": ("polarizability", "Å³"),
+    }
+    assert any("the column 'homo [THz]'" in line for line in report.notes)
+
+
+def test_components_in_a_table_without_axes_cost_no_other_label(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("smiles,gap [Ha],mu_x,mu_y,mu_z\nO,0.5,1,2,3\n")
+    mu = declare("mu", unit="D", irreps="1o")
+    like = settings(path="b.sdf", targets=["gap", "mu"], units={"gap": "eV"})
+    assert list(load_labelled(tmp_path / "a.csv", [PROPERTIES["gap"], mu]).properties) == ["gap"]
+    (tmp_path / "a.csv").write_text("smiles,gap [B3LYP]\nO,0.5\n")
+    found = load_labelled(tmp_path / "a.csv", [PROPERTIES["gap"]], like)  # as data.units say
+    assert found.frames.targets["gap"].tolist() == [0.5]

@@ -79,6 +79,40 @@ def test_too_few_or_equal_labels_say_nothing() -> None:
     assert outliers(frames_with(gap=values)) == []
 
 
+def test_mistakes_among_equal_labels() -> None:
+    values = torch.full((len(NAMES),), 0.5, dtype=torch.float64)
+    values[4] = 1e12
+    (line,) = outliers(frames_with(gap=values))
+    assert "gap: 1 labels lie far outside the others, most of which are 0.5 eV: a.xyz:4 (1" in line
+    values[:13] = torch.linspace(0.6, 1.8, 13)
+    values[4] = 1e5
+    (line,) = outliers(frames_with(gap=values))
+    assert "whose spread is 1.2 eV: a.xyz:4 (83333 spreads)" in line
+    values = torch.from_numpy(np.random.default_rng(0).standard_normal((len(NAMES), 3)))
+    values[:20] = 0.0  # dipoles of what has a centre
+    values[25] *= 1e6
+    assert "a.xyz:25" in outliers(frames_with(dipole=values))[0]
+
+
+@pytest.mark.parametrize("n_others", [1, 2, 5, 12, 14])
+@pytest.mark.parametrize("kind", ["labels", "classes", "counts", "clipped", "clipped below"])
+def test_equal_labels_among_others_are_no_mistakes(kind: str, n_others: int) -> None:
+    """Yes and no, counts, and an assay that ends at a limit."""
+    rng = np.random.default_rng(n_others)
+    values = np.full(
+        len(NAMES), {"classes": 1.0, "clipped": 10.0, "clipped below": 1e-3}.get(kind, 0)
+    )
+    others = {
+        "labels": np.ones(n_others),
+        "classes": np.full(n_others, 2.0),
+        "counts": 1.0 + rng.negative_binomial(1, 0.02, n_others),
+        "clipped": 10.0 ** rng.uniform(-6, 1, n_others),
+        "clipped below": 10.0 ** rng.uniform(-3, 2.5, n_others),
+    }[kind]
+    values[:n_others] = others
+    assert outliers(frames_with(gap=torch.from_numpy(values))) == []
+
+
 def test_labels_that_are_all_alike() -> None:
     gaps = torch.full((len(NAMES),), 5.0, dtype=torch.float64)
     (line,) = constants(frames_with(gap=gaps))

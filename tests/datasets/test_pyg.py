@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.npz import load_npz
@@ -98,6 +100,16 @@ def test_atoms_bonds_and_smiles_of_molecules_known_by_heart(
     assert ammonium.total_charge.tolist() == [1]
     assert ammonium.x[0, -1] == 4
     assert broken.edge_index.shape == (2, 0)
+
+
+def test_units_of_headings_are_taken(tmp_path: Path) -> None:
+    record = Chem.AddHs(Chem.MolFromSmiles("C"))
+    AllChem.EmbedMolecule(record, randomSeed=1)
+    record.SetProp("gap [meV]", "500")
+    with Chem.SDWriter(str(tmp_path / "a.sdf")) as writer:
+        writer.write(record)
+    (methane,) = Molecules(tmp_path / "a.sdf", ["gap"])
+    assert methane.gap.tolist() == [0.5]
 
 
 def test_a_source_without_such_labels_is_refused(checkout: Path) -> None:

@@ -67,3 +67,9 @@ def test_a_frame_has_each_probability(fitted: MoleculeClassifier) -> None:
 def test_one_class_is_refused() -> None:
     with pytest.raises(UserError, match="y has one class only, 'a'; give two or more"):
         MoleculeClassifier().fit(["C", "CC"], ["a", "a"])
+
+
+def test_classes_of_several_types_are_refused() -> None:
+    for y in ([1, "a"], np.array([1, "a"], dtype=object)):
+        with pytest.raises(UserError, match="row 0 is a number .*, row 1 is a text"):
+            MoleculeClassifier().fit(["C", "CC"], y)

@@ -22,6 +22,9 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.load import divide
+from molequi.datasets.settings import DataSettings
 from molequi.errors import UserError
 from molequi.estimators import MoleculeClassifier, MoleculeRegressor
 from molequi.models.checkpoint import save_model
@@ -64,6 +67,32 @@ def test_what_fit_gives(fitted: MoleculeRegressor) -> None:
         fitted.score(SMILES, HEAVY),
         1 - np.square(values - HEAVY).sum() / np.square(HEAVY - np.mean(HEAVY)).sum(),
     )
+
+
+def test_rows_of_one_molecule_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However they are written; and the model knows them by their bonds, of an InChI too."""
+    parts: dict[str, list[int]] = {}
+
+    def divided(settings: DataSettings, loaded: LabelledSet) -> LabelledSet:
+        told = divide(settings, loaded)
+        parts.update({name: sorted(rows.tolist()) for name, rows in told.splits.items()})
+        return told
+
+    monkeypatch.setattr("molequi.estimators.base.divide", divided)
+    ethanol, ethane = "InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3", "InChI=1S/C2H6/c1-2/h1-2H3"
+    rows = [("CCO", "OCC", ethanol)[k % 3] for k in range(6)] + [ethane] * 6
+    for seed in range(3):
+        model = MoleculeRegressor(**QUICK, seed=seed).fit(rows, [3.0] * 6 + [2.0] * 6)
+        trained, valid = parts["train"], parts["valid"]
+        assert [*trained, *valid] in ([*range(12)], [*range(6, 12), *range(6)])
+        records = model._records([rows[trained[0]], rows[valid[0]]])
+        assert [record["training_similarity"] == 1.0 for record in records] == [True, False]
+
+
+def test_settings_of_training_go_into_overrides() -> None:
+    overrides = (*QUICK["overrides"], "properties.target.unit=K", "training.batch_size=3")
+    model = MoleculeRegressor(epochs=1, overrides=overrides).fit(SMILES, HEAVY)
+    assert model.model_.properties["target"].unit == "K"
 
 
 def test_rows_do_not_see_each_other(fitted: MoleculeRegressor) -> None:
@@ -162,6 +191,18 @@ def test_without_scikit_learn_one_line_says_so(monkeypatch: pytest.MonkeyPatch) 
         ({"preset": "tiny"}, "preset"),
         ({"epochs": 0}, "epochs"),
         ({"overrides": ("training.lr=1",)}, "learning_rate"),
+        ({"overrides": ("data.path=a.csv",)}, "data.path has no effect, as fit is given the data"),
+        ({"overrides": ("data.targets=gap",)}, "data.targets has no effect"),
+        ({"overrides": ("data.units.target=eV",)}, "data.units has no effect"),
+        ({"overrides": ("data.smiles=foo",)}, "data.smiles has no effect"),
+        ({"overrides": ("data.conformers=2",)}, "conformers, valid and seed as arguments; leave"),
+        ({"overrides": ("data.limit=6",), "conformers": 3}, "data.limit has no effect"),
+        ({"overrides": ("data.split=molecules",)}, "data.split has no effect"),
+        ({"overrides": ("data=5",)}, "data has no effect"),
+        ({"overrides": ("ensemble=3",)}, "ensemble has no effect, as one model is trained"),
+        ({"overrides": ("training.folds=3", "training.repeats=2")}, "training.folds has no effe"),
+        ({"overrides": ("training={repeats: 2}",)}, "training.repeats has no effect"),
+        ({"overrides": ("properties.y.unit=K",)}, "has no effect, as y is called target here"),
     ],
 )
 def test_settings_that_cannot_be(settings: dict, text: str) -> None:

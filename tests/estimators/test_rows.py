@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from molequi.errors import UserError
-from molequi.estimators.rows import conformers_of, labels_of, smiles_of
+from molequi.estimators.rows import classes_of, conformers_of, labels_of, smiles_of
 
 
 def test_one_column_of_texts_in_any_shape() -> None:
@@ -53,6 +53,27 @@ def test_labels_are_one_column(y: object) -> None:
 def test_other_labels_are_refused(y: object, text: str) -> None:
     with pytest.raises(UserError, match=text):
         labels_of(y, 2)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [1, 2.0], [True, 2], [np.float32(1), 3], ["a", np.str_("b")], np.array([1, 2.5], object),
+        [["a"], ["b"]], [b"a", b"b"],
+    ],
+)  # fmt: skip
+def test_classes_of_one_type(y: object) -> None:
+    assert len(np.unique(classes_of(y, 2))) == 2
+
+
+@pytest.mark.parametrize("y", [[1, "a", 2], np.array([1, "a", 2], object), [[1.0], ["a"], ["b"]]])
+def test_classes_of_several_types_are_refused(y: object) -> None:
+    with pytest.raises(
+        UserError,
+        match=r"^y has classes of several types: row 0 is a number \(1(\.0)?\), row 1 is a text "
+        r"\('a'\); give all of one type$",
+    ):
+        classes_of(y, 3)
 
 
 @pytest.mark.parametrize("kind", [None, "string", "category"])

@@ -6,7 +6,9 @@ import logging
 from pathlib import Path
 
 import pytest
+from ase.units import Hartree
 
+from molequi.datasets.load import load_dataset
 from molequi.errors import UserError
 from molequi.training.config import Config, load_config
 from molequi.training.fine_tuning import refuse_unfit
@@ -133,3 +135,28 @@ def test_names_that_models_use_for_something_else(tmp_path: Path, name: str) -> 
     assert (row.name, row.aliases) == (f"{name}_", (name,))
     with pytest.raises(UserError, match=f"the name '{name}' has a meaning of its own"):
         load_config("extxyz", [f"data.targets={name}", f"properties.{name}.unit=K"])
+
+
+@pytest.mark.parametrize(("heading", "factor"), [("gap [eV]", 1.0), ("gap [Ha]", Hartree)])
+def test_a_heading_names_the_column_of_a_known_property(
+    tmp_path: Path, heading: str, factor: float
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("smiles,gap [eV],logP,gap [Ha]\n" + "CCO,0.5,1,0.5\nCO,0.25,2,0.25\n" * 5)
+    config = load(path, f"data.targets={heading},logP", "level=CCSD")
+    assert config.data.targets == ("gap", "logP")
+    assert config.data.keys == {"gap": heading}
+    assert list(config.properties) == ["logP"]
+    assert config.level == {"gap": "CCSD", "logP": "CCSD"}
+    gaps = load_dataset(config.data, config.declared()).frames.targets["gap"]
+    assert sorted(set(gaps.tolist())) == pytest.approx([0.25 * factor, 0.5 * factor])
+
+
+@pytest.mark.parametrize("overrides", [["data.targets=gap [Ha],gap"], ["data.keys.gap=gap [eV]"]])
+def test_a_heading_of_a_property_that_has_another_column_is_refused(
+    tmp_path: Path, overrides: list[str]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("smiles,gap [eV],gap [Ha]\nCCO,0.5,0.5\nCO,0.25,0.25\n")
+    with pytest.raises(UserError, match="property 'gap' is in the table already"):
+        load(path, "data.targets=gap [Ha]", *overrides).targets()

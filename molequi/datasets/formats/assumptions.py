@@ -55,7 +55,7 @@ def _assumption(
     if not is_binary:
         _require_numbers(path, column, cells)
     unit = "1" if is_binary else unit_in(column) or "1"
-    identifier = _identifier(name)
+    identifier = identifier_of(name)
     declaration: dict[str, Any] = {"unit": unit, "binary": is_binary}
     if column.strip().lower() != identifier.lower():
         declaration["aliases"] = [column.strip().lower()]
@@ -67,7 +67,7 @@ def _assumption(
 def _find(path: Path, name: str, columns: Mapping[str, Sequence[str]]) -> str:
     """Return the column of that name: as it stands, in other case, or without the unit."""
     wanted = name.strip().lower()
-    for plain in (str.strip, without_unit, _identifier):
+    for plain in (str.strip, without_unit, identifier_of):
         for column in columns:
             if plain(column).lower() == wanted:
                 return column
@@ -77,7 +77,8 @@ def _find(path: Path, name: str, columns: Mapping[str, Sequence[str]]) -> str:
     )
 
 
-def _identifier(name: str) -> str:
+def identifier_of(name: str) -> str:
+    """Return the name that a target has whose column is called `name`: without a unit, a word."""
     plain = re.sub(r"\W+", "_", without_unit(name), flags=re.ASCII).strip("_")
     return f"_{plain}" if plain[:1].isdigit() or not plain else plain
 

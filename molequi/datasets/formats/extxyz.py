@@ -15,10 +15,13 @@ import torch
 
 from molequi.datasets.base import DatasetSpec, FileReport, Request
 from molequi.datasets.conversion import frames_from_atoms
+from molequi.datasets.formats.assumptions import headings
 from molequi.datasets.formats.database_units import stated_units
+from molequi.datasets.formats.heading_units import settle_headings
 from molequi.datasets.formats.inspection import inspect_frames, inspect_in_full
 from molequi.datasets.formats.label_checks import gaps, readings
 from molequi.datasets.formats.labels import find_labels
+from molequi.datasets.formats.target_cells import join_components
 from molequi.datasets.formats.unit_checks import suspicious_units
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
@@ -49,16 +52,19 @@ def read_frames(
     The numbers come in the units of the table.
 
     keys: target -> its name in the file. units: target -> its unit in the file, that which the file
-    itself states or else the table's. add_hydrogens: see `tables.read_table`. is_whole: see
-    `labels.find_labels`.
+    itself states, in the headings of an SDF too, or else the table's. add_hydrogens: see
+    `tables.read_table`. is_whole: see `labels.find_labels`.
     Raises UserError for a damaged frame, or a target that the file does not have, naming the keys
     that are there.
     """
     rows = [get_property(target) if isinstance(target, str) else target for target in targets]
     units = {**stated_units(path, rows, keys), **(units or {})}
+    headed = settle_headings(str(path), headings(Path(path)), rows, keys or {}, units)
+    keys, units = headed.keys, headed.units
     find = functools.partial(find_labels, targets=rows, keys=keys, units=units, is_whole=is_whole)
     structures = []
     for atoms in _whole_records(path, add_hydrogens=add_hydrogens):
+        join_components(atoms, rows, keys)
         structures.append(atoms)
         if is_whole and len(structures) == _FRAMES_BEFORE_GIVING_UP:
             find(structures, where=f"{path}, first frames")
@@ -146,7 +152,9 @@ class StructureFiles(DatasetSpec):
 
 def _read_part(file: Path, request: Request, *, is_whole: bool) -> LabelledSet:
     if not request.is_strict:
-        request = request.as_found(inspect_frames(file, request.targets))
+        request = request.as_found(
+            inspect_frames(file, request.targets, keys=request.keys, units=request.units)
+        )
     return read_frames(
         file,
         targets=list(request.targets),

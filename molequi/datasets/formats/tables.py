@@ -70,7 +70,8 @@ def read_table(
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{no_file(path)}; give a CSV, SDF or extxyz file")
-    keys, units = settle_headings(str(path), headings(path), targets, keys or {}, units or {})
+    headed = settle_headings(str(path), headings(path), targets, keys or {}, units or {})
+    keys, units = headed.keys, headed.units
     is_csv = format_of(path) == "table"
     items = _file_items(path, seed, add_hydrogens=add_hydrogens)
     if is_csv:
@@ -150,19 +151,22 @@ def _standing_in(report: LabelReport, place: str) -> LabelReport:
     return dataclasses.replace(report, rows=rows)
 
 
-def inspect_table(path: str | Path, rows: Iterable[Property] = PROPERTIES.values()) -> LabelReport:
-    """Report the columns of a CSV or TSV file that are named like `rows`; no conformer is made."""
+def inspect_table(
+    path: str | Path,
+    rows: Iterable[Property] = PROPERTIES.values(),
+    units: Mapping[str, str] | None = None,
+) -> LabelReport:
+    """Report the columns of a CSV or TSV file that are named like `rows`; no conformer is made.
+
+    units: target -> its unit, whatever its heading says.
+    """
     rows = list(rows)
     with _opened(Path(path)) as handle:
         reader = table_reader(handle, Path(path))
         columns = column_names(reader, Path(path))
-        keys, units = settle_headings(str(path), columns, rows, {}, {}, is_strict=False)
-        lines = [present_cells(line) for line in reader]
-    atoms = [
-        ase.Atoms(info=line | {name: line[key] for name, key in keys.items() if key in line})
-        for line in lines
-    ]
-    report = report_everything(atoms, str(path), rows, units=units)
+        headed = settle_headings(str(path), columns, rows, {}, units or {}, is_strict=False)
+        atoms = [ase.Atoms(info=present_cells(line)) for line in reader]
+    report = report_everything(atoms, str(path), rows, headed)
     there = {key: count for key, count in report.keys["info"].items() if key in columns}
     return dataclasses.replace(_standing_in(report, "column"), keys={"columns": there})
 
@@ -257,12 +261,14 @@ def _file_items(path: Path, seed: int, *, add_hydrogens: bool) -> Iterator[Item]
 def _as_found(request: Request, path: Path) -> Request:
     """Return the request for what a file beside the one it was made for has."""
     if format_of(path) != "table":
-        return request.as_found(inspect_frames(path, request.targets))
+        return request.as_found(
+            inspect_frames(path, request.targets, keys=request.keys, units=request.units)
+        )
     with _opened(path) as handle:
         columns = column_names(table_reader(handle, path), path)
     if request.smiles not in columns:
         request = dataclasses.replace(request, smiles=None)
-    return request.as_found(inspect_table(path, request.targets))
+    return request.as_found(inspect_table(path, request.targets, request.units))
 
 
 class Table(DatasetSpec):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import ase
 
 from molequi.datasets.formats.label_checks import comma_hint
-from molequi.datasets.formats.values import parse_value
+from molequi.datasets.formats.values import PLACES, contents, parse_value
 from molequi.properties import Property
 
 # How the parts of a vector or tensor may be spread over columns.
@@ -34,7 +34,7 @@ def bad_value(atoms: ase.Atoms, targets: Sequence[Property], keys: Mapping[str, 
                 "no coordinates of its own"
             )
         names = target_names(row, keys)
-        _join_components(atoms, row, keys.get(row.name, row.name))
+        join_components(atoms, [row], keys)
         for key, value in atoms.info.items():
             if str(key).strip().lower() in names and parse_value(value, row, len(atoms)) is None:
                 return (
@@ -44,10 +44,19 @@ def bad_value(atoms: ase.Atoms, targets: Sequence[Property], keys: Mapping[str, 
     return None
 
 
-def _join_components(atoms: ase.Atoms, row: Property, key: str) -> None:
-    suffixes = _COMPONENTS.get(row.shape)
-    if suffixes is None or row.per_atom or key in atoms.info:
-        return
+def join_components(atoms: ase.Atoms, targets: Iterable[Property], keys: Mapping[str, str]) -> None:
+    """Write vectors and tensors that are spread over `dipole_x`, ... under `dipole` too.
+
+    Nothing is done where something stands there. keys: target -> its name, if another.
+    """
+    for row in targets:
+        key, suffixes = keys.get(row.name, row.name), _COMPONENTS.get(row.shape)
+        is_there = any(key in contents(atoms, place) for place in PLACES)
+        if suffixes is not None and not row.per_atom and not is_there:
+            _join(atoms, key, suffixes)
+
+
+def _join(atoms: ase.Atoms, key: str, suffixes: Sequence[str]) -> None:
     names = {str(name).lower(): name for name in atoms.info}
     for style, separator in itertools.product(
         (suffixes, tuple(map(str, range(len(suffixes))))), ("_", "")

@@ -22,6 +22,8 @@ _KELVIN: _Dimension = (0, 0, 0, 1, 0, 0)
 _MASS: _Dimension = (0, 0, 0, 0, 1, 0)
 _TIME: _Dimension = (0, 0, 0, 0, 0, 1)
 _PRESSURE: _Dimension = (1, -3, 0, 0, 0, 0)
+_PER_VOLUME: _Dimension = (0, -3, 0, 0, 0, 0)
+_LITRE = 1e27  # Å³
 
 
 class _Unit(NamedTuple):
@@ -50,22 +52,32 @@ _UNITS: dict[str, _Unit] = {
     "meV": _Unit(1e-3, _ENERGY),
     "Ha": _Unit(units.Hartree, _ENERGY),
     "mHa": _Unit(1e-3 * units.Hartree, _ENERGY),
+    "uHa": _Unit(1e-6 * units.Hartree, _ENERGY),
     "Ry": _Unit(units.Rydberg, _ENERGY),
     "J": _Unit(units.J, _ENERGY),
+    "aJ": _Unit(1e-18 * units.J, _ENERGY),
     "kJ": _Unit(units.kJ, _ENERGY),
     "cal": _Unit(units.kcal / 1000, _ENERGY),
     "kcal": _Unit(units.kcal, _ENERGY),
     "cm-1": _Unit(units.invcm, _ENERGY),
     "mol": _Unit(units.mol, _NONE),
+    "M": _Unit(units.mol / _LITRE, _PER_VOLUME),
+    "mM": _Unit(1e-3 * units.mol / _LITRE, _PER_VOLUME),
+    "uM": _Unit(1e-6 * units.mol / _LITRE, _PER_VOLUME),
+    "nM": _Unit(1e-9 * units.mol / _LITRE, _PER_VOLUME),
+    "L": _Unit(_LITRE, (0, 3, 0, 0, 0, 0)),
     "Å": _Unit(1.0, _LENGTH),
     "bohr": _Unit(units.Bohr, _LENGTH),
     "nm": _Unit(units.nm, _LENGTH),
     "pm": _Unit(1e-2, _LENGTH),
+    "cm": _Unit(1e8, _LENGTH),
     "m": _Unit(units.m, _LENGTH),
     "e": _Unit(1.0, _CHARGE),
     "C": _Unit(units.C, _CHARGE),
     "D": _Unit(units.Debye, _DIPOLE),
+    "mD": _Unit(1e-3 * units.Debye, _DIPOLE),
     "K": _Unit(1.0, _KELVIN),
+    "kB": _Unit(units.kB, (1, 0, 0, -1, 0, 0)),
     "amu": _Unit(1.0, _MASS),
     "fs": _Unit(1.0, _TIME),
     "ps": _Unit(1e3, _TIME),
@@ -76,17 +88,27 @@ _UNITS: dict[str, _Unit] = {
     "1": _Unit(1.0, _NONE),
 }
 _SPELLINGS = {
-    "hartree": "Ha", "hartrees": "Ha", "ha": "Ha", "eh": "Ha", "mhartree": "mHa", "ev": "eV",
-    "mev": "meV", "rydberg": "Ry", "angstrom": "Å", "angstroms": "Å", "ang": "Å", "a": "Å",
-    "å": "Å", "a0": "bohr", "bohrs": "bohr", "debye": "D", "debyes": "D", "invcm": "cm-1",
-    "u": "amu", "da": "amu", "gpa": "GPa", "kelvin": "K", "joule": "J", "electron": "e",
+    "hartree": "Ha", "hartrees": "Ha", "ha": "Ha", "eh": "Ha", "mhartree": "mHa", "meh": "mHa",
+    "ueh": "uHa", "ev": "eV", "mev": "meV", "rydberg": "Ry", "angstrom": "Å", "angstroms": "Å",
+    "ang": "Å", "a": "Å", "å": "Å", "a0": "bohr", "bohrs": "bohr", "debye": "D", "debyes": "D",
+    "invcm": "cm-1", "u": "amu", "da": "amu", "gpa": "GPa", "kelvin": "K", "joule": "J",
+    "electron": "e",
 }  # fmt: skip
-_LOWER = {name.lower(): name for name in _UNITS}
-_ATOMIC = {"au", "a.u.", "atomicunits"}
+# Concentrations differ from lengths by case alone.
+_AS_WRITTEN = {"M", "mM", "uM", "nM", "L"}
+_LOWER = {name.lower(): name for name in _UNITS if name not in _AS_WRITTEN}
+_ATOMIC = {"au", "a.u.", "a.u", "atomicunits"}
+# Their zero is not that of K, so that no factor turns them into it.
+_DEGREES = {"°c", "℃", "degc", "celsius", "°f", "℉", "degf", "fahrenheit"}
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 # One factor of a unit: a name, a pure number or a bracket, each with its power; anything else is a
 # token that fails.
-_TOKEN = re.compile(r"cm(?:\^|\*\*)?-1|a0|[A-Za-zÅ]+|(?:\^|\*\*)-?\d+|-?\d+|\S")
+_TOKEN = re.compile(
+    r"1/cm\b(?!\^|\*\*)|cm(?:\^|\*\*)?-1|10(?:\^|\*\*)-?\d\d?|e(?=a0|[ÅA]\b)|a0|[A-Za-zÅ]+"
+    r"|(?:\^|\*\*)-?\d+|-?\d+|\S"
+)
+_OF_ONE = re.compile(r"/\s*(?:particle|molecule)\b", re.IGNORECASE)  # as all are without mol
+_MICRO = re.compile("[\u03bc\u00b5](?=[A-Za-z])")  # the letter mu, and the sign
 _EXAMPLE = "write for example eV, kcal/mol/Å or e*bohr"
 
 
@@ -102,6 +124,8 @@ def conversion_factor(given: str, wanted: str) -> float:
         return -conversion_factor(given.strip()[1:], wanted)
     if _plain(given) == _plain(wanted):
         return 1.0
+    if _plain(given).lower() in _DEGREES:
+        raise UserError(f"unit {given!r} has another zero than {wanted!r}; convert the numbers")
     _refuse_without_mole(given, wanted)
     reference, expected = _parse(wanted)
     if _plain(given).lower() in _ATOMIC and not any(expected[3:]):
@@ -122,7 +146,7 @@ def is_unit(text: str) -> bool:
     try:
         _parse(text)
     except UserError:
-        return _plain(text).lower() in _ATOMIC
+        return _plain(text).lower() in _ATOMIC | _DEGREES
     return True
 
 
@@ -151,7 +175,9 @@ def _parse(text: str) -> _Unit:
         .replace("\u212b", "Å")
         .replace("[", "(")
         .replace("]", ")")
+        .replace("E_h", "Eh")
     )
+    spelled = _OF_ONE.sub("", _MICRO.sub("u", spelled))
     spelled = re.sub(
         "[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda match: "^" + match.group().translate(_SUPERSCRIPTS), spelled
     )
@@ -165,7 +191,7 @@ def _product(tokens: list[str], text: str) -> _Parsed:
     product = _Unit(1.0, _NONE)
     while tokens and tokens[0] != ")":
         sign = -1 if tokens[0] == "/" else 1
-        if tokens[0] in {"*", "·", "⋅", "/"}:
+        if tokens[0] in {"*", "·", "⋅", ".", "/"}:
             tokens = tokens[1:]
         unit, tokens = _term(tokens, text)
         if tokens and re.fullmatch(r"(?:\^|\*\*)?-?\d+", tokens[0]):
@@ -186,7 +212,9 @@ def _term(tokens: list[str], text: str) -> _Parsed:
 
 
 def _lookup(token: str, text: str) -> _Unit:
-    name = "cm-1" if token.startswith("cm") and token.endswith("1") else token
+    if token.startswith(("10^", "10*")):
+        return _Unit(10.0 ** int(token[2:].lstrip("^*")), _NONE)
+    name = "cm-1" if token == "1/cm" or re.fullmatch(r"cm\W+1", token) else token
     name = name if name in _UNITS else _SPELLINGS.get(name.lower(), _LOWER.get(name.lower(), name))
     if name in _UNITS:
         return _UNITS[name]

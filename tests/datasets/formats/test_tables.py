@@ -313,7 +313,8 @@ def test_a_unit_of_something_else_in_a_heading(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the column 'gap \[K\]': unit 'K' does not measure"):
         read_table(path, [GAP])
     assert inspect_table(path).rows == ()
-    path = write(tmp_path / "a.csv", "smiles,gap [B3LYP]\nC,0.5\n")
+    assert list(inspect_table(path).unusable) == ["gap"]
+    path = write(tmp_path / "a.csv", "smiles,gap (B3LYP)\nC,0.5\n")
     assert read_table(path, [GAP]).frames.targets["gap"].tolist() == [0.5]
 
 

@@ -42,6 +42,12 @@ KCAL = units.kcal / units.mol
         ("au", "Å³", units.Bohr**3),
         ("deg/[dm (g/cm³)]", "deg/[dm (g/cm³)]", 1.0),
         ("1", "1", 1.0),
+        ("MHARTREE", "eV", 1e-3 * units.Hartree),
+        ("kJ.mol-1.Å-1", "eV/Å", units.kJ / units.mol),
+        ("10⁻²⁴ cm³", "Å³", 1.0),
+        ("nM", "mol/L", 1e-9),
+        ("NM", "Å", 10.0),
+        ("°C", "°C", 1.0),
     ],
 )
 def test_factors(given: str, wanted: str, factor: float) -> None:
@@ -61,6 +67,10 @@ def test_factors(given: str, wanted: str, factor: float) -> None:
         ("eV/", "eV", "ends too early"),
         ("kcal", "eV", "'kcal' without mol"),
         ("kJ/Å", "eV/Å", "'kJ/Å' without mol"),
+        ("kcal/molecule", "eV", "'kcal/molecule' without mol"),
+        ("degC", "K", "has another zero than 'K'; convert the numbers"),
+        ("10", "eV", "'10' is not known"),
+        ("µ", "D", "not known"),
     ],
 )
 def test_mistakes(given: str, wanted: str, message: str) -> None:
