@@ -18,7 +18,7 @@ PACKAGE = ROOT / "molequi"
 # after its files.
 ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version"),
-    ("runtime", "constants"),
+    ("runtime", "constants modes"),
     (
         "o3",
         "irreps clebsch_gordan coupling symmetric spherical_harmonics cartesian wigner "

@@ -79,7 +79,7 @@ def refuse_not_finite(
     count, all without. Raises NotFiniteError.
     """
     for name in only or [name for name, row in model.properties.items() if not row.spread_of]:
-        if not torch.isfinite(torch.as_tensor(values.get(name, 0.0))).all():
+        if not torch.isfinite(torch.as_tensor(values.get(name, 0.0), device="cpu")).all():
             raise NotFiniteError(f"the model gives no finite {name} for this geometry")
 
 
