@@ -74,11 +74,25 @@ def test_bonds_without_an_order_make_no_geometry(smiles: str) -> None:
 def test_what_would_take_hours_is_refused_at_once() -> None:
     with pytest.raises(UserError, match="has 1202 atoms; more than 1,000 are not placed in space"):
         atoms_from_smiles("C" * 400)
-    for n in (0, 10**9):
-        with pytest.raises(UserError, match=f"conformers is {n}; from 1 to 10,000 can be made"):
+    for n in (0, 10**9, 1.5, "3"):
+        with pytest.raises(
+            UserError, match=f"conformers is {n!r}; it must be a whole number from 1 to 10,000"
+        ):
             conformers_from_smiles("C", n)
 
 
 def test_a_seed_of_numpy_is_as_good_as_any() -> None:
     own, other = atoms_from_smiles("CCO", 3), atoms_from_smiles("CCO", np.int64(3))
     np.testing.assert_array_equal(own.positions, other.positions)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 1.5, "3", None])
+def test_what_is_no_seed_is_refused(seed: object) -> None:
+    """RDKit takes -1 for another seed each time, and Python's int() cuts 1.5 off."""
+    with pytest.raises(UserError, match=r"seed is .*; it must be a whole number from 0 to 2,147"):
+        atoms_from_smiles("CCO", seed)
+
+
+def test_what_is_no_text_is_no_smiles() -> None:
+    with pytest.raises(UserError, match="the SMILES is None, which is no text; write such as CCO"):
+        atoms_from_smiles(None)
