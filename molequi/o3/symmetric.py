@@ -161,8 +161,8 @@ def polynomials(irreps: Irreps, output: Irreps, degree: int) -> list[np.ndarray]
     """Return the coefficients of every path's polynomial by monomial, for each output irrep.
 
     Entries (components, monomials, paths), paths in the order of their table: of degree 1 the
-    irrep itself, each time that it is among the inputs; of degree 2 `coupling_table` of symmetric paths; of
-    degree 3 `cubic_basis`. Monomials are those of `symmetrized`.
+    irrep itself, each time that it is among the inputs; of degree 2 `coupling_table` of symmetric
+    paths; of degree 3 `cubic_basis`. Monomials are those of `symmetrized`.
     """
     paths: list[list[np.ndarray]] = [[] for _ in output]
     for place, tensor in _tensors(irreps, output, degree):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
+import numpy as np
 
 from molequi.errors import UserError
 
@@ -14,7 +14,7 @@ LARGEST_SEED = 2**31 - 1
 def check_whole(value: object, what: str, smallest: int, largest: int | None = None) -> None:
     """Raise UserError, naming `what` it is, for anything but a whole number in the range."""
     if (
-        not isinstance(value, numbers.Integral)
+        not isinstance(value, int | np.integer)
         or value < smallest
         or (largest is not None and value > largest)
     ):
