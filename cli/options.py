@@ -154,7 +154,7 @@ Dispersion = Annotated[
         help="Add D3(BJ) to a model trained without; of its level of theory by default.",
     ),
 ]
-# As in `settings.LARGEST_SEED`, whose import would take its time.
+# As in `runtime.whole_numbers.LARGEST_SEED`, whose import would take its time.
 LARGEST_SEED = 2**31 - 1
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of everything random.")

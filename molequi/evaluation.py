@@ -55,6 +55,7 @@ def evaluate(
     journal: of predictions, with which the same call goes on (RunInterruptedError).
     Raises UserError where model and data have nothing in common.
     """
+    _refuse_other_types(model, data)
     if isinstance(model, MolecularModel):
         network, run = model, None
     elif data is None and (is_saved_dynamics(model) or is_run_of_dynamics(model)):
@@ -71,6 +72,19 @@ def evaluate(
         training.draw_errors(evaluation, plots)
         _write_table(plots / "predictions.csv", evaluation, labelled, data, run)
     return evaluation.result
+
+
+def _refuse_other_types(model: object, data: object) -> None:
+    if not isinstance(model, MolecularModel | str | os.PathLike):
+        raise UserError(
+            f"the model is of type {type(model).__name__}; give a bundled name, a path or what "
+            "`molequi.load` returns"
+        )
+    if not isinstance(data, Frames | str | os.PathLike | None):
+        raise UserError(
+            f"the data are of type {type(data).__name__}; give a labelled file, the name of a set "
+            "or `datasets.Frames`"
+        )
 
 
 def _refuse_precision(device: str, dtype: str | None) -> None:

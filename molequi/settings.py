@@ -24,11 +24,10 @@ from molequi.overrides import apply_overrides, as_written
 from molequi.runtime import resources
 from molequi.runtime.gate import printable, reading
 from molequi.runtime.plain import RepeatedKeyError, parse_yaml
+from molequi.runtime.whole_numbers import LARGEST_SEED
 
 Positive = typing.Annotated[float, Field(gt=0)]
 Count = typing.Annotated[int, Field(gt=0)]
-# RDKit's seeds are signed numbers of 32 bits, and no more are needed.
-LARGEST_SEED = 2**31 - 1
 Seed = typing.Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 DeviceName = typing.Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")]
 SettingsT = typing.TypeVar("SettingsT", bound="Settings")

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "molequi"
 # after its files.
 ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version"),
-    ("runtime", "constants"),
+    ("runtime", "constants modes"),
     (
         "o3",
         "irreps clebsch_gordan coupling symmetric spherical_harmonics cartesian wigner "
@@ -27,7 +27,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("graphs", "elements graph cells batched neighbors verlet"),
     (
         "runtime",
-        "wording gate files locks plain journal folders tensors resources signals device ranks",
+        "wording whole_numbers gate files locks plain journal folders tensors resources signals "
+        "device ranks",
     ),
     ("", "plots"),
     ("properties", "property table declarations"),

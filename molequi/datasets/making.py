@@ -114,10 +114,13 @@ def _first_row(values: Tensor, is_bad: Callable[[Tensor], Tensor]) -> int | None
 
 
 def _real(values: Tensor, what: str) -> Tensor:
-    """Return float64. Raises UserError for complex numbers, which would lose their other half."""
+    """Return float64 without a gradient, as files and other processes take it.
+
+    Raises UserError for complex numbers, which would lose their other half.
+    """
     if values.is_complex():
         raise UserError(f"frames: {what} are complex numbers")
-    return values.to(torch.float64)
+    return values.detach().to(torch.float64)
 
 
 def _whole(values: Tensor, what: str) -> Tensor:
@@ -127,7 +130,7 @@ def _whole(values: Tensor, what: str) -> Tensor:
         is_whole = bool(((values == values.round()) & (values.abs() < _EXACT)).all())
     if not is_whole:
         raise UserError(f"frames: {what} are no whole numbers")
-    return values.to(torch.int64)
+    return values.detach().to(torch.int64)
 
 
 def _checked_counts(n_atoms: Tensor) -> Tensor:

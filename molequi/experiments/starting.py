@@ -36,6 +36,10 @@ def load_experiment(
 
     overrides: such as `training.epochs=20`. Raises UserError as `load_config`.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise UserError(
+            f"the config is of type {type(source).__name__}; give a YAML file or a bundled name"
+        )
     name = os.fspath(source)
     if is_dynamics(read_settings(name, overrides)):
         return load_dynamics_config(name, overrides)

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 
 from molequi.graphs.graph import AtomGraph
+from molequi.runtime.modes import own_modes
 
 
+@own_modes()
 def graph_of_molecules(
     positions: np.ndarray,
     atomic_numbers: torch.Tensor,

@@ -14,6 +14,7 @@ from molequi.errors import UserError
 from molequi.graphs.cells import complete_cell, heights, reduced_cell, refuse_cell, refuse_positions
 from molequi.graphs.elements import COINCIDENT
 from molequi.graphs.graph import AtomGraph, make_graph
+from molequi.runtime.modes import own_modes
 
 # Below this many atoms a molecule's full pair matrix is cheaper than a cell list.
 _DENSE_LIMIT = 64
@@ -116,6 +117,7 @@ def build_graph(
     )
 
 
+@own_modes()
 def graph_from_pairs(
     positions: np.ndarray,
     atomic_numbers: np.ndarray,

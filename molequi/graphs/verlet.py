@@ -23,6 +23,7 @@ import torch
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.graphs.neighbors import neighbor_pairs
+from molequi.runtime.modes import own_modes
 
 # Exactly zero is wanted for an unchanged cell; below this the change is rounding.
 _SAME_CELL = 1e-15
@@ -68,6 +69,7 @@ class VerletList:
         self.n_searches = 0
         self._search: _Search | None = None
 
+    @own_modes()
     def graph(
         self,
         positions: np.ndarray,

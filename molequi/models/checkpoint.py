@@ -26,6 +26,7 @@ from molequi.o3.irreps import Irreps
 from molequi.properties import Property, from_dict, to_dict
 from molequi.runtime.device import as_device, as_dtype
 from molequi.runtime.gate import DAMAGE, reading, reason
+from molequi.runtime.modes import own_modes
 from molequi.runtime.plain import parse_json, plain
 from molequi.runtime.tensors import read_tensors, read_texts, write_tensors
 from molequi.version import __version__
@@ -78,6 +79,7 @@ def _network(description: dict, rows: Sequence[Property]) -> MolecularModel:
     return model.to(as_dtype(description["dtype"]))
 
 
+@own_modes()
 def save_model(
     model: MolecularModel, path: str | Path, *, reference: dict[str, Any] | None = None
 ) -> None:
@@ -123,7 +125,7 @@ def _read_raw_description(path: str | Path) -> dict:
     return description
 
 
-@torch.inference_mode(mode=False)
+@own_modes()
 def load_model(
     path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> MolecularModel:

@@ -20,6 +20,7 @@ from molequi.nn.backbones.worthwhile import worthwhile_kernels
 from molequi.nn.heads.electrostatics import AtomicMultipoles
 from molequi.nn.weight_tables import freeze_tables
 from molequi.properties import Property
+from molequi.runtime.modes import own_modes
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class FrozenModel:
     `SphericalBackbone.use_kernels`.
     """
 
-    @torch.inference_mode(mode=False)
+    @own_modes()
     def __init__(self, network: _Network, kernels: str) -> None:
         """Take over `network`: nobody else may hold it."""
         self._network = network
@@ -126,12 +127,12 @@ class FrozenModel:
         """The kernels that were asked for."""
         return self._kernels
 
+    @own_modes()
     def __call__(self, graph: AtomGraph) -> dict[str, Tensor]:
         """Return the outputs of every head, differentiable twice in positions and cell."""
         return self._network(graph)
 
-    # What a frozen model keeps between calls, compiled layers and their buffers, serves all modes.
-    @torch.inference_mode(mode=False)
+    @own_modes()
     def compute(
         self, graph: AtomGraph, *, forces: bool = True, stress: bool = False
     ) -> dict[str, Tensor]:
@@ -141,17 +142,18 @@ class FrozenModel:
         self._count(graph)
         return outputs
 
+    @own_modes()
     def hessian(self, graph: AtomGraph) -> Tensor:
         """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""
         return self._network.hessian(graph)
 
-    @torch.inference_mode(mode=False)
+    @own_modes()
     def embed(self, graph: AtomGraph) -> Tensor:
         """Return invariant features of each atom: (N, n_invariants)."""
         self._make_room(graph)
         return self._network.embed(graph.out_of_inference())
 
-    @torch.inference_mode(mode=False)
+    @own_modes()
     def multipoles(self, graph: AtomGraph) -> AtomicMultipoles:
         """Return charges (N,), e, and atomic dipoles (N, 3), e·Å: see `MolecularModel`."""
         self._make_room(graph)
@@ -159,10 +161,12 @@ class FrozenModel:
         self._count(graph)
         return multipoles
 
+    @own_modes()
     def check_input(self, graph: AtomGraph) -> None:
         """Refuse what the model was not trained for: see `MolecularModel`."""
         self._network.check_input(graph)
 
+    @own_modes()
     def check_features(self, graph: AtomGraph) -> None:
         """Refuse what its network was not trained for: see `MolecularModel`."""
         self._network.check_features(graph)
@@ -175,7 +179,7 @@ class FrozenModel:
         """Return the work of one pass over so many edges, in the unit of `kernels.policy`."""
         return self._network.operations(n_edges)
 
-    @torch.inference_mode(mode=False)
+    @own_modes()
     def use_kernels(self, kernels: str) -> None:
         """Choose who computes the convolutions; `auto` begins to count anew.
 
@@ -250,6 +254,10 @@ class FrozenModel:
                 "a long or large job: its convolutions are compiled now (%s), once on this machine",
                 wanted,
             )
-            self._network.use_kernels(wanted)
-            self._network.write_out()
-            self._current = wanted
+            self._change_to(wanted)
+
+    @own_modes()
+    def _change_to(self, kernels: str) -> None:
+        self._network.use_kernels(kernels)
+        self._network.write_out()
+        self._current = kernels

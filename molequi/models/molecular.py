@@ -35,6 +35,7 @@ from molequi.nn.heads.equilibration import Equilibration
 from molequi.nn.heads.registry import feature_spec, make_heads
 from molequi.properties import PROPERTIES, Property, with_company
 from molequi.runtime.device import as_device
+from molequi.runtime.modes import own_modes
 
 
 class MolecularModel(nn.Module):
@@ -281,7 +282,7 @@ class MolecularModel(nn.Module):
     def _head(self, name: str) -> Head:
         return cast(Head, self.heads[name])  # a ModuleDict knows no class
 
-    @torch.inference_mode(mode=False)
+    @own_modes()
     def freeze(
         self,
         *,

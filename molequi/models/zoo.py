@@ -62,6 +62,10 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
 
     Raises UserError that lists the bundled names.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise UserError(
+            f"the model is of type {type(name_or_path).__name__}; give a bundled name or a path"
+        )
     path = Path(name_or_path)
     if path.is_dir():
         model = path / "model.safetensors"

@@ -149,7 +149,7 @@ class Interaction(WeightTables[Tensor]):
 
     def make_tables(self) -> Tensor:
         """Return the coefficients of the radial splines, scaled by the constants of paths and n."""
-        return self.radial(self.path_scale * self.neighbor_count.rsqrt())
+        return self.radial(self.path_scale.to(self.neighbor_count) * self.neighbor_count.rsqrt())
 
 
 class SelfConnection(WeightTables[Tensor]):

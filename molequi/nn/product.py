@@ -16,10 +16,12 @@ from molequi.o3.irreps import Irreps
 def path_scale(table: CouplingTable) -> Tensor:
     """Return 1 / sqrt(number of paths into the same output), per path: (P, 1).
 
-    Sums of paths then keep unit variance.
+    Sums of paths then keep unit variance. No coarser than float32: no file holds these numbers, and
+    a network that is built for one takes the file's number type only afterwards.
     """
     counts = torch.tensor(table.path_counts(), dtype=torch.float64)
-    return counts.rsqrt()[:, None].to(torch.get_default_dtype())
+    dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+    return counts.rsqrt()[:, None].to(dtype)
 
 
 class ManyBodyProduct(WeightTables[list[Tensor]]):
@@ -68,7 +70,7 @@ class ManyBodyProduct(WeightTables[list[Tensor]]):
     def make_tables(self) -> list[Tensor]:
         """Return the weights of each table, (species, paths, C), over the roots of path counts."""
         return [
-            weight * self.get_buffer(f"path_scale_{order}")
+            weight * self.get_buffer(f"path_scale_{order}").to(weight)
             for order, weight in enumerate(self.species_weights)
         ]
 

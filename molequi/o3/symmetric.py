@@ -55,9 +55,15 @@ class Polynomials(NamedTuple):
 @functools.lru_cache
 def equivariant_polynomials(irreps: Irreps, output: Irreps, degree: int) -> Polynomials:
     """Return the polynomials of 1 to 3 factors that turn as `output` does."""
-    linear = tuple((irreps.index(x), k) for k, x in enumerate(output) if x in irreps)
+    linear = tuple(_linear(irreps, output))
     squares = coupling_table(irreps, irreps, output, symmetric=True)
     return Polynomials(irreps, output, degree, linear, squares, cubic_basis(irreps, output))
+
+
+def _linear(irreps: Irreps, output: Irreps) -> Iterator[tuple[int, int]]:
+    """Yield the places of each irrep of the output among `irreps`, where it may stand twice."""
+    for k, wanted in enumerate(output):
+        yield from ((i, k) for i, irrep in enumerate(irreps) if irrep == wanted)
 
 
 class _Candidate(NamedTuple):
@@ -155,8 +161,8 @@ def polynomials(irreps: Irreps, output: Irreps, degree: int) -> list[np.ndarray]
     """Return the coefficients of every path's polynomial by monomial, for each output irrep.
 
     Entries (components, monomials, paths), paths in the order of their table: of degree 1 the
-    irrep itself, where it is among the inputs; of degree 2 `coupling_table` of symmetric paths; of
-    degree 3 `cubic_basis`. Monomials are those of `symmetrized`.
+    irrep itself, each time that it is among the inputs; of degree 2 `coupling_table` of symmetric
+    paths; of degree 3 `cubic_basis`. Monomials are those of `symmetrized`.
     """
     paths: list[list[np.ndarray]] = [[] for _ in output]
     for place, tensor in _tensors(irreps, output, degree):
@@ -192,11 +198,7 @@ def _tensors(irreps: Irreps, output: Irreps, degree: int) -> Iterator[tuple[int,
     """Yield the output and the tensor (components, M, ...) of each path."""
     if degree == 1:
         eye, slices = np.eye(irreps.dim), irreps.slices()
-        yield from (
-            (k, eye[slices[irreps.index(irrep)]])
-            for k, irrep in enumerate(output)
-            if irrep in irreps
-        )
+        yield from ((k, eye[slices[i]]) for i, k in _linear(irreps, output))
     elif degree == 2:
         table = coupling_table(irreps, irreps, output, symmetric=True)
         dense = _dense(table)

@@ -14,6 +14,7 @@ Rules that every output follows, stated once:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -79,7 +80,7 @@ def refuse_not_finite(
     count, all without. Raises NotFiniteError.
     """
     for name in only or [name for name, row in model.properties.items() if not row.spread_of]:
-        if not torch.isfinite(torch.as_tensor(values.get(name, 0.0))).all():
+        if not torch.isfinite(torch.as_tensor(values.get(name, 0.0), device="cpu")).all():
             raise NotFiniteError(f"the model gives no finite {name} for this geometry")
 
 
@@ -168,8 +169,8 @@ def level_text(model: FrozenModel | MolecularModel) -> str | None:
 
 
 def ase_results(values: Values) -> dict[str, Any]:
-    """Return the values that ASE has names for: stress as a Voigt 6-vector, free_energy too."""
-    results = {name: values[name] for name in ASE_NAMES if name in values}
+    """Return copies of what ASE has names for: stress as a Voigt 6-vector, free_energy too."""
+    results = {name: copy.copy(values[name]) for name in ASE_NAMES if name in values}
     if "energy" in results:
         results["free_energy"] = results["energy"]
     if "stress" in results:

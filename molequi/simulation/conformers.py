@@ -89,7 +89,7 @@ def conformer_pool(structure: Structure, count: int, seed: int, calculator: Calc
     if structure.atoms is None:
         raise UserError(structure.error)
     molecule = _molecule(structure.atoms)
-    check_conformers(count)
+    check_conformers(count, seed)
     tried = conformers_from_smiles(molecule.smiles, min(_TRIES * count, MOST_CONFORMERS), seed)
     starts = _different(tried, count, with_images=molecule.is_achiral)
     _refuse_unmarked_hand(molecule, starts[0])

@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple
 
 from ase import Atoms
 
@@ -24,6 +25,7 @@ from molequi.structures.readers import read_structures
 from molequi.structures.structure import Structure
 
 Input = str | os.PathLike[str] | Atoms | Structure
+_INPUTS = "a structure file, - for standard input, ASE atoms, or a list of these"
 _LOG = logging.getLogger(__name__)
 
 
@@ -63,13 +65,13 @@ def read_inputs(
     Raises UserError, before anything is computed, where a file is missing or there is nothing to
     read.
     """
-    inputs = [inputs] if isinstance(inputs, str | os.PathLike | Atoms | Structure) else list(inputs)
-    smiles = [smiles] if isinstance(smiles, str) else list(smiles)
+    inputs = _listed(inputs, str | os.PathLike | Atoms | Structure, "the input", _INPUTS)
+    smiles = _listed(smiles, str, "smiles", "a text or a list of them")
     if not inputs and not smiles:
         raise UserError(
             "nothing to compute: give a structure file, - for standard input, or a SMILES"
         )
-    check_conformers(conformers)
+    check_conformers(conformers, seed)
     _check_files(inputs)
     wanted = _Wanted(charge, conformers, seed, add_hydrogens, as_is)
     files = (
@@ -78,12 +80,26 @@ def read_inputs(
         for structure in _read(item, position, wanted)
     )
     return chain(
-        files, (structure for text in smiles for structure in _embed(text, text, 0, wanted))
+        files, (structure for text in smiles for structure in _embed(text, str(text), 0, wanted))
     )
+
+
+def _listed(given: Any, one: type | UnionType, what: str, wanted: str) -> list[Any]:
+    """Return a list of what is given, which may be one thing of a type or several.
+
+    Raises UserError where it is neither.
+    """
+    if isinstance(given, one):
+        return [given]
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
+        raise UserError(f"{what} is of type {type(given).__name__}; give {wanted}")
+    return list(given)
 
 
 def _check_files(inputs: Sequence[Input]) -> None:
     for path in inputs:
+        if not isinstance(path, str | os.PathLike | Atoms | Structure):
+            raise UserError(f"an input is of type {type(path).__name__}; give {_INPUTS}")
         if isinstance(path, str | os.PathLike) and str(path) != "-" and not Path(path).exists():
             raise UserError(
                 f"no file {path}; an input is a structure file, - for standard input, or --smiles "

@@ -13,6 +13,7 @@ from rdkit.Chem import rdDistGeom
 
 from molequi.errors import UserError
 from molequi.runtime.gate import reason
+from molequi.runtime.whole_numbers import LARGEST_SEED, check_whole
 from molequi.structures.fragments import GAP, SHORTEST_CONTACT, closest, in_a_row
 from molequi.structures.open_stereo import chosen, open_elements
 from molequi.structures.polyhedra import bounds, has_hand
@@ -41,6 +42,8 @@ def atoms_from_smiles(smiles: str, seed: int = 0) -> ase.Atoms:
 
 def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> list[ase.Atoms]:
     """Make `n_conformers` conformers of a SMILES; see `atoms_from_smiles`."""
+    if not isinstance(smiles, str):  # a missing cell of a table
+        raise UserError(f"the SMILES is {smiles!r}, which is no text; write such as CCO")
     if smiles.strip().startswith(_INCHI):
         smiles = _smiles_of_inchi(smiles.strip())
     with rdBase.BlockLogs():
@@ -178,7 +181,7 @@ def place(
     RDKit (ten for each atom).
     Raises UserError, naming `what`, where it cannot be placed, or would take hours.
     """
-    check_conformers(n_conformers)
+    check_conformers(n_conformers, seed)
     molecule = Chem.AddHs(molecule)
     _refuse_unplaceable(molecule, what)
     settings = _embedding(seed, max_attempts)
@@ -192,10 +195,10 @@ def place(
         raise UserError(f"{what} could not be placed in space ({reason(error)})") from error
 
 
-def check_conformers(n_conformers: int) -> None:
-    """Raise UserError for a number of conformers that cannot be made."""
-    if not 1 <= n_conformers <= MOST_CONFORMERS:
-        raise UserError(f"conformers is {n_conformers}; from 1 to {MOST_CONFORMERS:,} can be made")
+def check_conformers(n_conformers: int, seed: int) -> None:
+    """Raise UserError for a number of conformers that cannot be made, and for what is no seed."""
+    check_whole(n_conformers, "conformers", 1, MOST_CONFORMERS)
+    check_whole(seed, "seed", 0, LARGEST_SEED - (n_conformers - 1))  # of the last conformer too
 
 
 def bond_without_order(molecule: Chem.Mol) -> str:

@@ -21,6 +21,7 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.outputs import unfounded
 from molequi.properties import PROPERTIES, Property
+from molequi.runtime.whole_numbers import check_whole
 from molequi.training.kept_predictions import kept_in
 
 # Called with the numbers of structures that are done, and of all.
@@ -113,6 +114,7 @@ def predict_frames(
     where they stand until all are there; an interrupted call goes on with it.
     Raises RunInterruptedError where a signal came and there is a journal.
     """
+    check_whole(batch_size, "batch_size", 1)
     frozen = model.freeze()
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     with kept_in(journal, frozen, frames, names, batch_size) as kept:

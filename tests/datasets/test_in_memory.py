@@ -119,6 +119,20 @@ def test_subset_concatenate_and_targets() -> None:
     assert make_frames(torch.zeros(1, 3), torch.ones(1), torch.ones(1)).label(0) == "structure 0"
 
 
+def test_frames_of_differentiable_tensors_are_data(tmp_path: Path) -> None:
+    positions, energy = (torch.ones(*shape, requires_grad=True) for shape in ((2, 3), (1,)))
+    frames = make_frames(
+        positions * torch.arange(2.0)[:, None],
+        torch.tensor([1, 8]),
+        torch.tensor([2]),
+        targets={"energy": energy},
+        properties={"energy": PROPERTIES["energy"]},
+    )
+    assert not frames.positions.requires_grad
+    assert not frames.targets["energy"].requires_grad
+    save_npz(frames, tmp_path / "a.npz")
+
+
 def test_mistakes_are_named() -> None:
     frames = random_frames()
     with pytest.raises(UserError, match="structure 5 is not in the data; it has 5"):

@@ -62,6 +62,11 @@ def test_a_run_does_not_replace_the_config_that_it_is_read_from(tmp_path: Path) 
     assert prepare(own, (), tmp_path / "other")
 
 
+def test_settings_are_no_name_of_a_config() -> None:
+    with pytest.raises(UserError, match="the config is of type dict; give a YAML file or a bund"):
+        load_experiment({"name": "mine"})
+
+
 def test_a_missing_logger_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(UserError, match="tensorboard, which is not installed"):

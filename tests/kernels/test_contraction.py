@@ -21,6 +21,7 @@ CASES = {
     "parities": equivariant_polynomials(Irreps.full(1), Irreps("0e+0o+1o"), 3),
     "squares": equivariant_polynomials(Irreps.natural(2), Irreps("0e+2e"), 2),
     "linear": equivariant_polynomials(Irreps.natural(1), Irreps("0e+1o"), 1),
+    "twice": equivariant_polynomials(Irreps("0e+1o+1o"), Irreps("0e+1o"), 2),
 }
 
 

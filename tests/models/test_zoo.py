@@ -74,3 +74,10 @@ def test_device_and_dtype_that_are_not_there(bundled, monkeypatch):
         zoo.load("tiny", device="cuda")
     with pytest.raises(UserError, match="float32 or float64"):
         zoo.load("tiny", dtype="float16")
+
+
+@pytest.mark.parametrize("bad", [None, 3])
+def test_what_is_no_name_and_no_path_is_named(bad, network):
+    for given in (bad, network):
+        with pytest.raises(UserError, match=f"the model is of type {type(given).__name__}; give"):
+            zoo.load(given)

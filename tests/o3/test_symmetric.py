@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from molequi.o3.irreps import Irreps
-from molequi.o3.symmetric import polynomials
+from molequi.o3.symmetric import equivariant_polynomials, polynomials
 
 
 def multiplicity(irreps: Irreps, output: Irreps, degree: int) -> int:
@@ -34,10 +34,11 @@ def multiplicity(irreps: Irreps, output: Irreps, degree: int) -> int:
     return round(total)
 
 
-@pytest.mark.parametrize("degree", [2, 3])
-@pytest.mark.parametrize(
-    "irreps", [Irreps.full(1), Irreps.full(2), Irreps.natural(2), Irreps.natural(3)], ids=str
-)
+LAYOUTS = [Irreps.full(1), Irreps.full(2), Irreps.natural(2), Irreps.natural(3)]
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+@pytest.mark.parametrize("irreps", [*LAYOUTS, Irreps("0e+0e"), Irreps("0e+1o+1o")], ids=str)
 def test_paths_are_as_many_as_there_are_polynomials(irreps: Irreps, degree: int) -> None:
     """With both parities some paths are zero: (1o x 1e) . 1o = v . (v x a)."""
     for irrep in irreps:
@@ -45,5 +46,6 @@ def test_paths_are_as_many_as_there_are_polynomials(irreps: Irreps, degree: int)
         (found,) = polynomials(irreps, output, degree)
         matrix = found.reshape(-1, found.shape[-1])
         assert found.shape[-1] == multiplicity(irreps, output, degree)
+        assert found.shape[-1] == equivariant_polynomials(irreps, output, 3).counts[degree - 1]
         assert np.linalg.matrix_rank(matrix, tol=1e-8) == found.shape[-1]
         assert np.linalg.norm(matrix, axis=0).min(initial=1.0) > 0.1

@@ -342,6 +342,14 @@ def test_unknown_elements_are_refused_whatever_is_allowed(network):
         atoms.get_potential_energy()
 
 
+def test_what_is_done_to_predictions_changes_no_result(water):
+    expected = {"forces": water.get_forces(), "dipole": water.get_dipole_moment()}
+    for name in expected:
+        water.calc.predictions[name][:] = 7.0
+    np.testing.assert_array_equal(water.get_forces(), expected["forces"])
+    np.testing.assert_array_equal(water.get_dipole_moment(), expected["dipole"])
+
+
 def test_results_are_kept_until_something_changes(water):
     calculator, calls = water.calc, []
     compute = calculator.model.compute

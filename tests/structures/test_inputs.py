@@ -132,3 +132,28 @@ def test_conformers_of_coordinates_are_none(tmp_path, caplog):
     assert len(list(read_inputs(tmp_path / "a.xyz", conformers=5))) == 3
     (line,) = [record.getMessage() for record in caplog.records]
     assert "a.xyz has coordinates, which are taken as they are" in line
+
+
+@pytest.mark.parametrize("bad", [None, float("nan"), 3])
+def test_a_cell_without_a_smiles_costs_only_itself(bad):
+    found = list(read_inputs(smiles=["CCO", bad, "CCN"], conformers=2))
+    assert [item.error for item in found if item.atoms is None] == [
+        f"the SMILES is {bad!r}, which is no text; write such as CCO"
+    ]
+    assert [item.source for item in found] == ["CCO", "CCO", str(bad), "CCN", "CCN"]
+
+
+@pytest.mark.parametrize("bad", [None, 3, b"CCO"])
+def test_what_is_no_structure_and_no_list_is_named(bad):
+    named = f"is of type {type(bad).__name__}; give a"
+    with pytest.raises(UserError, match=f"the input {named} structure file, - for"):
+        read_inputs(bad)
+    with pytest.raises(UserError, match=f"smiles {named} text or a list"):
+        read_inputs(smiles=bad)
+    with pytest.raises(UserError, match=f"an input {named} structure file"):
+        read_inputs([molecule("H2O"), bad])
+
+
+def test_every_conformer_has_a_seed():
+    with pytest.raises(UserError, match="seed is 2147483647; .* from 0 to 2,147,483,646"):
+        read_inputs(smiles="C", conformers=2, seed=2**31 - 1)

@@ -78,8 +78,10 @@ def test_bonds_without_an_order_make_no_geometry(smiles: str) -> None:
 def test_what_would_take_hours_is_refused_at_once() -> None:
     with pytest.raises(UserError, match="has 1202 atoms; more than 1,000 are not placed in space"):
         atoms_from_smiles("C" * 400)
-    for n in (0, 10**9):
-        with pytest.raises(UserError, match=f"conformers is {n}; from 1 to 10,000 can be made"):
+    for n in (0, 10**9, 1.5, "3"):
+        with pytest.raises(
+            UserError, match=f"conformers is {n!r}; it must be a whole number from 1 to 10,000"
+        ):
             conformers_from_smiles("C", n)
 
 
@@ -103,3 +105,15 @@ def test_marks_that_are_dropped_are_told(smiles: str, atoms: list[int]) -> None:
     assert dropped_marks(smiles) == atoms
     said = "the hand of the mark at atom 1 is not understood"
     assert (said in atoms_from_smiles(smiles).info["geometry"]) == bool(atoms)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 1.5, "3", None])
+def test_what_is_no_seed_is_refused(seed: object) -> None:
+    """RDKit takes -1 for another seed each time, and Python's int() cuts 1.5 off."""
+    with pytest.raises(UserError, match=r"seed is .*; it must be a whole number from 0 to 2,147"):
+        atoms_from_smiles("CCO", seed)
+
+
+def test_what_is_no_text_is_no_smiles() -> None:
+    with pytest.raises(UserError, match="the SMILES is None, which is no text; write such as CCO"):
+        atoms_from_smiles(None)

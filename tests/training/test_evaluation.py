@@ -187,6 +187,16 @@ def test_nothing_in_common_is_refused(model, toy_frames):
         evaluate(model)
 
 
+def test_arguments_of_another_kind_are_named(model, toy_frames):
+    with pytest.raises(UserError, match="batch_size is 0; it must be a whole number from 1"):
+        evaluate(model, toy_frames(1), batch_size=0)
+    for other in (None, model.freeze()):
+        with pytest.raises(UserError, match=f"model is of type {type(other).__name__}; give a bu"):
+            evaluate(other, toy_frames(1))
+    with pytest.raises(UserError, match="the data are of type Atoms; give a labelled file"):
+        evaluate(model, Atoms("H"))
+
+
 def test_files_with_and_without_splits(tmp_path, model, toy_frames, toy_splits):
     save_npz(toy_frames(10), tmp_path / "toy.npz", splits=toy_splits(6, 2, 2))
     assert evaluate(model, tmp_path / "toy.npz")["dipole"]["count"] == 30
