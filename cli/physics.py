@@ -29,8 +29,8 @@ def check_subject(
     from molequi.testing.calculators import CalculatorModel
 
     with foreign_code():
-        model = CalculatorModel(load_calculator(calculator), elements=_numbers_of(elements))
-        return check_physics(model)
+        foreign = CalculatorModel(load_calculator(calculator), elements=_numbers_of(elements))
+        return check_physics(foreign)
 
 
 def as_json(report: PhysicsReport) -> dict[str, dict[str, Any]]:
