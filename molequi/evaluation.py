@@ -45,9 +45,9 @@ def evaluate(
 ) -> dict[str, dict[str, Any]]:
     """Return the errors of a model on labelled structures, None where undefined.
 
-    Of a run of dynamics, without data: {value, unit} of what `hamiltonian.evaluation` measures.
     By property: {mae, rmse, max, r2, unit, count, baseline_mae}; by spread such as `forces_std`
-    {coverage, rank_correlation, mean_spread, spread_of, unit, count}.
+    {coverage, rank_correlation, mean_spread, spread_of, unit, count}; of a run of dynamics, without
+    data: {value, unit}, see `hamiltonian.evaluation`.
     data: frames, a labelled file, a data set such as `qm9`, or None for the data that the run
     directory `model` was trained on; a file may have the run's names and units. split: train, valid
     or test, of the run directory or else of the file. plots: a folder to draw into, and for

@@ -72,8 +72,7 @@ def fit_frames(
     directory = RunDirectory(output)
     frames = choose_labels(frames, splits, config.data.targets)
     resume = resume and not directory.has_just_begun(config)
-    labels = label_digest(frames)
-    whole, frames = with_total_charge(config, frames)
+    labels, (whole, frames) = label_digest(frames), with_total_charge(config, frames)
     refuse_weightless(frames.subset(splits["valid"]), whole.training)
     state = _resumable_state(splits, labels, directory) if resume else None
     n_train, csv_size = len(splits["train"]), state["csv_size"] if state else 0

@@ -43,6 +43,7 @@ from molequi.structures.readers import records
 
 _LOG = logging.getLogger(__name__)
 _PROGRESS_EVERY = 500
+_PLACES = {"table": "column", "sdf": "field"}  # of a label, by the format
 # What is said of all structures at once, or of none.
 _NOTED = ("geometry", "formal_charge", "reading", "charge_source", "multiplicity_source")
 
@@ -72,24 +73,22 @@ def read_table(
         raise UserError(f"{no_file(path)}; give a CSV, SDF or extxyz file")
     headed = settle_headings(str(path), headings(path), targets, keys or {}, units or {})
     keys, units = headed.keys, headed.units
-    is_csv = format_of(path) == "table"
-    items = _file_items(path, seed, add_hydrogens=add_hydrogens)
-    if is_csv:
+    if is_csv := format_of(path) == "table":
         items = _csv_items(path, targets, keys, smiles, seed)
+    else:
+        items = _file_items(path, seed, add_hydrogens=add_hydrogens)
     usable = _usable(path, items, targets, keys)
-    structures = usable.structures
+    structures, failures = usable.structures, tuple(usable.failures)
     values, report = find_labels(structures, targets, keys=keys, units=units, where=str(path))
     rows = {row.name: row for row in targets}
     frames = frames_from_atoms(structures, targets=values, properties=rows, source=usable.sources)
     doubts = () if is_csv else suspicious_units(frames, units_given=units)
     report = dataclasses.replace(report, warnings=(*report.warnings, *doubts))
-    places = {"table": "column", "sdf": "field"}
-    if format_of(path) in places:
-        report = _standing_in(report, places[format_of(path)])
+    report = _standing_in(report, _PLACES.get(format_of(path)))
     for warning in report.warnings:
         _LOG.warning("%s: %s", path, warning)
-    cells, failures = tuple(map(_cells, structures)), tuple(usable.failures)
-    return LabelledSet(frames, report, cells=cells, failures=failures, notes=_notes(structures))
+    cells, notes = tuple(map(_cells, structures)), _notes(structures)
+    return LabelledSet(frames, report, cells=cells, failures=failures, notes=notes)
 
 
 def _notes(structures: Sequence[ase.Atoms]) -> dict[str, str]:
@@ -146,7 +145,10 @@ def _usable(
     return found
 
 
-def _standing_in(report: LabelReport, place: str) -> LabelReport:
+def _standing_in(report: LabelReport, place: str | None) -> LabelReport:
+    """Call the place of all labels by the word of the format, where it has one."""
+    if place is None:
+        return report
     rows = tuple(dataclasses.replace(row, where=place) for row in report.rows)
     return dataclasses.replace(report, rows=rows)
 
