@@ -168,7 +168,11 @@ def doubt_about_bonds(atoms: Atoms, coordinate: Coordinate) -> str | None:
 
 
 def moving_side(atoms: Atoms, coordinate: Coordinate) -> np.ndarray | None:
-    """Return the atoms beyond the coordinate's bond, (N,); None where a ring joins both sides."""
+    """Return the atoms beyond the coordinate's bond, (N,), which it moves with.
+
+    None where a ring joins both sides, and where the last atom is not the one beyond: of an
+    improper torsion all four atoms are bonded to one.
+    """
     start, end = coordinate.atoms[-3:-1] if coordinate.kind == "torsion" else coordinate.atoms[-2:]
     bonds = bond_matrix(atoms)
     bonds[start, end] = bonds[end, start] = False
@@ -179,4 +183,5 @@ def moving_side(atoms: Atoms, coordinate: Coordinate) -> np.ndarray | None:
         if (grown == reached).all():
             break
         reached = grown
-    return None if reached[start] else reached
+    before, last = coordinate.atoms[:-2], coordinate.atoms[-1]
+    return reached if reached[last] and not reached[[start, *before]].any() else None

@@ -29,6 +29,7 @@ from molequi.simulation.scan_order import Order, Trial
 from molequi.version import __version__
 
 _NAMES = {"bond": "a bond", "angle": "an angle", "torsion": "a torsion"}
+_SAME_VALUE = 1e-3  # Å or degrees
 _UNITS = {"bond": "Å", "angle": "degrees", "torsion": "degrees"}
 
 
@@ -220,9 +221,11 @@ def _point(
     moved.calc = atoms.calc
     set_value(moved, coordinate, value, moving_atoms(moved, coordinate, rigid=settings.rigid))
     converged = True
+    _require_at(value, moved, coordinate)
     if not settings.rigid:
         moved.set_constraint(held(coordinate, value))
         moved, converged = _relaxed(moved, coordinate, value, settings)
+        _require_at(value, moved, coordinate)
     point = {
         "value": value,
         "energy": float(moved.get_potential_energy()),
@@ -247,9 +250,22 @@ def _relaxed(
         is_of_holding = str(error).startswith(("FixInternals", "Undefined derivative"))
         if not is_of_holding:
             raise
-        raise UserError(
-            f"the {coordinate.kind} {coordinate.text} cannot be held at {value:.3f} "
-            f"{coordinate.unit} while all else relaxes; choose atoms that are bonded in a row, a "
-            "narrower range, or --rigid"
-        ) from error
+        raise _not_held(coordinate, value) from error
     return moved, converged
+
+
+def _require_at(value: float, moved: Atoms, coordinate: Coordinate) -> None:
+    """Raise UserError where the coordinate has another value than its point is to have."""
+    away = abs(value_of(moved, coordinate) - value)
+    if coordinate.kind == "torsion":
+        away = abs((away + 180.0) % 360.0 - 180.0)
+    if not away < _SAME_VALUE:
+        raise _not_held(coordinate, value)
+
+
+def _not_held(coordinate: Coordinate, value: float) -> UserError:
+    return UserError(
+        f"the {coordinate.kind} {coordinate.text} cannot be held at {value:.3f} "
+        f"{coordinate.unit} while all else relaxes; choose atoms that are bonded in a row, a "
+        "narrower range, or --rigid"
+    )

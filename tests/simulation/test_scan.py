@@ -1,6 +1,7 @@
 """Scans against closed forms and ASE's constraints; coordinates; what interruption leaves."""
 
 import csv
+import dataclasses
 import os
 import signal
 
@@ -85,6 +86,25 @@ def test_the_side_beyond_a_bond_moves_as_a_piece():
     changed = np.abs(butane.get_all_distances() - before) > 1e-9
     assert not changed[np.ix_(side, side)].any()
     assert not changed[np.ix_(~side, ~side)].any()
+
+
+def test_an_improper_torsion_is_where_the_table_says():
+    """All four atoms of ammonia's umbrella are bonded to one; flat it is the top of inversion.
+
+    The pieces beyond its bonds are no side of it: nothing moved, and all points were one.
+    """
+    ammonia = molecule("NH3")
+    settings = ScanSettings("torsion", "1-0-2-3", -180.0, -120.0, 4, fmax=0.02)
+    points = run_scan(ammonia, "organic", settings)["points"]
+    for point in points:
+        moved = Atoms(ammonia.numbers, point["positions"])
+        off = moved.get_dihedral(1, 0, 2, 3) - point["value"]
+        assert (off + 180.0) % 360.0 - 180.0 == pytest.approx(0.0, abs=1e-3)
+    energies = [point["energy"] for point in points]
+    assert energies == sorted(energies, reverse=True)
+    assert energies[0] - energies[-1] > 0.15  # eV; inversion takes 0.25 in nature
+    with pytest.raises(UserError, match="not bonded in a row"):
+        run_scan(ammonia, "organic", dataclasses.replace(settings, rigid=True))
 
 
 def test_a_ring_is_scanned_relaxed_and_refused_rigid(morse):
