@@ -54,6 +54,7 @@ _NWCHEM = {".nw": "nwchem-in"}  # which ASE tells by .nwi
 # Usual names of data files of LAMMPS; ASE takes the first for another program's.
 _LAMMPS = (".data", ".lmp", ".lammps", ".lmpdat", ".lammps-data")
 _DUMP = "lammps-dump-text"
+_RESTART = "cp2k-restart"
 _TEXT_AS_BYTES = ("cif",)  # whose text ASE wants undecoded
 _HEAD = 1 << 12
 _WHOLE = 0.999  # of an occupancy
@@ -125,11 +126,30 @@ def _read(path: Path) -> _Foreign:
     kind = _NWCHEM.get(path.suffix.lower()) or ase.io.formats.filetype(str(path))
     if kind == _DUMP:
         return _read_dump(path)
+    if kind == _RESTART:
+        _refuse_endless_restart(path)
     if kind == "json":
         return _Foreign(kind, [*json_structures(path)], "")
     text = text_of(path) if states_electrons(kind) or states_more(kind) else ""
     ours = _OURS.get(kind, lambda text, kind: None)(text, kind)
     return _read_by_ase(path, kind, text) if ours is None else _Foreign(kind, ours, text)
+
+
+def _refuse_endless_restart(path: Path) -> None:
+    """Raise UserError where the atoms of a CP2K restart do not end: ASE would read on for ever."""
+    _, section, text = text_of(path).partition("&SUBSYS")
+    if not section:
+        raise UserError(
+            "no restart file of CP2K; of the dynamics that molequi keeps in such a file, give "
+            "the trajectory beside it"
+        )
+    depth = 1
+    for line in text.splitlines():
+        mark = line.strip()
+        depth += mark.startswith("&") - 2 * mark.startswith("&END")
+        if not depth:
+            return
+    raise UserError("the file is cut off within &SUBSYS, its section of atoms")
 
 
 def _read_dump(path: Path) -> _Foreign:

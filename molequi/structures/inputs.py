@@ -177,7 +177,8 @@ def _read(item: Input, position: int, wanted: _Wanted) -> Iterator[Structure]:
 def _rest(source: str, index: int, error: str) -> Structure:
     """Say what is wrong with the rest of a file; with all of it the file itself is named."""
     text = error.removeprefix(f"{source}: ").removeprefix(f"{source} ")
-    return Structure(source, index, None, text if index else f"{source} {text}")
+    whole = error if text != error else f"{source} {error}"
+    return Structure(source, index, None, text if index else whole)
 
 
 def _lines_of(source: str | os.PathLike[str] | Piped) -> Iterator[Line] | None:

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 
+from molequi.structures.inputs import read_inputs
 from molequi.structures.readers import read_structures
 
 SILICON = bulk("Si", "diamond", 5.43)
@@ -55,3 +56,40 @@ def test_encodings_and_numbers(tmp_path: Path, name: str, change: Callable[[byte
     np.testing.assert_allclose(
         atoms.get_distance(0, 1, mic=True), SILICON.get_distance(0, 1, mic=True), rtol=1e-5
     )
+
+
+CP2K = """&FORCE_EVAL
+  &SUBSYS
+    &CELL
+      A 5.0 0.0 0.0
+      B 0.0 5.0 0.0
+      C 0.0 0.0 5.0
+    &END CELL
+    &COORD
+      O 0.0 0.0 0.0
+      H 0.0 0.0 0.96
+      H 0.93 0.0 -0.24
+    &END COORD
+  &END SUBSYS
+&END FORCE_EVAL
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("not a structure", "no restart file of CP2K; of the dynamics"),
+        (CP2K[: CP2K.index("&END COORD")], "cut off within &SUBSYS"),
+        ("PK\x03\x04", "give the trajectory beside it"),
+    ],
+)
+def test_a_restart_that_does_not_end_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    """ASE read on for ever behind the end of the file."""
+    path = tmp_path / "md.xyz.restart"
+    path.write_text(text, encoding="latin-1")
+    (structure,) = read_inputs([path])
+    assert structure.atoms is None
+    assert said in structure.error
+    path.write_text(CP2K)
+    (structure,) = read_inputs([path])
+    assert structure.require_atoms().get_chemical_formula() == "H2O"
