@@ -86,7 +86,19 @@ def first_state(joined: Joined, held: Held, settings: MDSettings, n_degrees: np.
         # Where nothing may move, rounding alone is left.
         factor = np.sqrt(kelvin / np.where(drawn > _ROUNDING * kelvin, drawn, np.inf))
         momenta *= factor[joined.owner][:, None]
+    _refuse_rest(joined.kinetic(momenta), settings)
     return State(0, positions, momenta, positions.copy(), each)
+
+
+def _refuse_rest(kinetic: np.ndarray, settings: MDSettings) -> None:
+    """Raise UserError where a thermostat that scales velocities would have none to scale."""
+    at_rest = np.flatnonzero(kinetic == 0.0)
+    if settings.ensemble == "nvt" and settings.thermostat == "bussi" and len(at_rest):
+        which = f"structure {at_rest[0]}" if len(kinetic) > 1 else "the structure"
+        raise UserError(
+            f"{which} is at rest, and the thermostat bussi only scales velocities; have new ones "
+            "drawn, or take another thermostat"
+        )
 
 
 def in_kelvin(kinetic: np.ndarray, n_degrees: np.ndarray) -> np.ndarray:

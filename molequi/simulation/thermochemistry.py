@@ -91,7 +91,7 @@ def thermochemistry(gas: Gas) -> Thermochemistry:
         _Part(0.0, units.kB * np.log(gas.multiplicity)),
     ]
     quanta = gas.frequencies[gas.frequencies > 0] * units.invcm
-    vibrational = float((quanta * (0.5 + 1.0 / np.expm1(quanta / kT))).sum())
+    vibrational = float((quanta * (0.5 + _occupation(quanta / kT))).sum())
     forms = []
     for entropies in (
         harmonic_entropies(quanta, gas.temperature),
@@ -107,7 +107,12 @@ def thermochemistry(gas: Gas) -> Thermochemistry:
 def harmonic_entropies(quanta: np.ndarray, temperature: float) -> np.ndarray:
     """Return the entropies of oscillators, eV/K; quanta: (K,), eV, positive."""
     x = quanta / (units.kB * temperature)
-    return np.asarray(units.kB * (x / np.expm1(x) - np.log1p(-np.exp(-x))))
+    return np.asarray(units.kB * (x * _occupation(x) - np.log1p(-np.exp(-x))))
+
+
+def _occupation(x: np.ndarray) -> np.ndarray:
+    """Return 1 / (exp(x) - 1), which for the largest x is zero and no overflow."""
+    return np.asarray(np.exp(-x) / -np.expm1(-x))
 
 
 def quasi_harmonic_entropies(quanta: np.ndarray, temperature: float) -> np.ndarray:

@@ -138,6 +138,19 @@ def test_velocities_of_the_input_are_kept_where_asked_and_else_told(morse, water
         run_md(molecule("H2O"), morse(), MDSettings(keep_velocities=True, **how))
 
 
+def test_velocities_of_zero_are_none_to_scale(morse, water, tmp_path):
+    """They became NaN, for which the coordinates were blamed."""
+    water.set_momenta(np.zeros((3, 3)))
+    asked = {"ensemble": "nvt", "keep_velocities": True, "steps": 2}
+    with pytest.raises(UserError, match="is at rest, and the thermostat bussi only scales"):
+        run_md(
+            water, morse(), MDSettings(thermostat="bussi", **asked), output=tmp_path / "bussi.xyz"
+        )
+    assert not list(tmp_path.iterdir())
+    for thermostat in ("langevin", "nose-hoover"):
+        run_md(water, morse(), MDSettings(thermostat=thermostat, **asked))
+
+
 def degrees(atoms, morse, **how):
     return Motion([atoms], Calculator(morse()), MDSettings(**how)).n_degrees.tolist()
 

@@ -75,6 +75,17 @@ def test_a_stiff_mode_is_harmonic_and_a_soft_one_stays_finite():
     assert quasi_harmonic_entropies(soft, 300.0) < 0.8 * harmonic_entropies(soft, 300.0)
 
 
+@pytest.mark.filterwarnings("error")
+def test_in_the_cold_modes_are_frozen_without_an_overflow():
+    atoms = molecule("H2O")
+    gas = Gas(WATER, atoms.positions, atoms.get_masses(), False, 2, temperature=1.0)
+    zero_point = 0.5 * WATER.sum() * units.invcm
+    assert harmonic_entropies(WATER * units.invcm, 1.0) == pytest.approx(0.0, abs=1e-300)
+    assert thermochemistry(gas).harmonic.internal_energy == pytest.approx(
+        zero_point + 3.0 * units.kB, rel=1e-12
+    )
+
+
 def test_imaginary_modes_add_nothing():
     atoms = molecule("H2O")
     gas = [atoms.positions, atoms.get_masses(), False, 2]
