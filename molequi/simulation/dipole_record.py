@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 
 from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
@@ -18,7 +18,12 @@ from molequi.prediction.records import PREFIX, size_labels
 from molequi.runtime.files import check_output
 from molequi.simulation.autocorrelation import Record, infrared_of_record, nyquist
 from molequi.simulation.bands import Bands
+from molequi.simulation.beginning import count_degrees, in_kelvin
+from molequi.simulation.constraints import held_in
+from molequi.simulation.joined import Joined
+from molequi.simulation.md_settings import MDSettings
 from molequi.simulation.spectrum_files import UNITS, write_spectrum
+from molequi.simulation.velocities import without_drift
 from molequi.structures.atoms import charge_of, electron_labels, multiplicity_of
 from molequi.structures.inputs import Input, read_inputs
 
@@ -180,6 +185,17 @@ def _temperature(frames: Sequence[Atoms], given: float | None) -> float:
         raise UserError(
             "the frames have neither a temperature nor momenta; give it in K with --temperature"
         )
-    degrees = max(3 * len(frames[0]) - 3, 1)
-    mean = float(np.mean([frame.get_kinetic_energy() for frame in frames]))
-    return 2.0 * mean / (degrees * units.kB)
+    return _temperature_of_momenta(frames)
+
+
+def _temperature_of_momenta(frames: Sequence[Atoms]) -> float:
+    """Return the mean temperature, K, counted as dynamics that go on from such momenta count it."""
+    held = held_in(Joined(frames[:1]), ())
+    momenta = [frame.get_momenta() for frame in frames]
+    if held.is_free[0] and len(frames[0]) > 1:
+        momenta = [without_drift(*moving) for moving in zip(frames, momenta, strict=True)]
+    kinetic = Joined(frames).kinetic(np.concatenate(momenta))
+    # Where vibrations turn back, rounding may be all that is left of the momenta.
+    fastest = Joined([frames[int(np.argmax(kinetic))]])
+    n_degrees = count_degrees(fastest, held, MDSettings(keep_velocities=True))
+    return float(in_kelvin(kinetic, n_degrees).mean())
