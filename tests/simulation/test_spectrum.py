@@ -21,6 +21,7 @@ from molequi.simulation.harmonic import harmonic
 from molequi.simulation.intensities import infrared, infrared_intensities
 from molequi.simulation.normal_modes import normal_modes
 from molequi.simulation.spectrum import SpectrumSettings, spectrum
+from molequi.structures.atoms import origin_of_ions
 
 CM_PER_FS = units._c * 1e-13
 
@@ -352,3 +353,29 @@ def test_the_charge_of_frames_that_state_none(tmp_path, network, caplog):
     result = trajectory_spectrum(path, network, Bands(width=40.0, shape="gaussian"))
     assert result["charge_source"].startswith("assumed")
     assert "the model has nothing to do" in caplog.text
+
+
+@pytest.mark.parametrize("source", ["md", "label", "model", "unknown"])
+def test_dipoles_of_isotopes_of_an_ion_are_brought_to_their_own_centre(tmp_path, network, source):
+    """OD-: the centre of standard masses moves in its vibration, and charge with it."""
+    calculator, frames, dipoles = Calculator(network, unsafe=True), [], []
+    keys = {"md": "molequi_dipole_origin", "label": "dipole_origin"}
+    for k in range(420):
+        positions = [[0, 0, 0], [0.97 + 0.05 * np.cos(0.3 * k), 0, 0]]
+        frame = Atoms("OH", positions, masses=[15.999, 2.0141], info={"charge": -1})
+        dipole = calculator.get_property("dipole", frame)
+        away = Atoms("OH", positions).get_center_of_mass() - frame.get_center_of_mass()
+        dipoles.append(dipole - (source != "unknown") * away)
+        if source != "model":
+            frame.calc = SinglePointCalculator(frame, dipole=dipole)
+        if source in keys:
+            frame.info[keys[source]] = origin_of_ions(frame)
+        frames.append(frame)
+    ase.io.write(tmp_path / "md.xyz", frames)
+    bands = Bands(width=40.0, shape="gaussian")
+    result = trajectory_spectrum(
+        tmp_path / "md.xyz", network if source == "model" else None, bands,
+        interval=2.0, temperature=300.0, unsafe=True,
+    )  # fmt: skip
+    expected = infrared_of_record(Record(np.array(dipoles), 2.0, 300.0), bands).values
+    np.testing.assert_allclose(result["values"], expected, atol=1e-4 * expected.max())
