@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 
 from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
@@ -18,13 +18,20 @@ from molequi.prediction.records import PREFIX, size_labels
 from molequi.runtime.files import check_output
 from molequi.simulation.autocorrelation import Record, infrared_of_record, nyquist
 from molequi.simulation.bands import Bands
+from molequi.simulation.beginning import count_degrees, in_kelvin
+from molequi.simulation.constraints import held_in
+from molequi.simulation.intensities import centre_shares
+from molequi.simulation.joined import Joined
+from molequi.simulation.md_settings import MDSettings
 from molequi.simulation.spectrum_files import UNITS, write_spectrum
-from molequi.structures.atoms import charge_of, electron_labels, multiplicity_of
+from molequi.simulation.velocities import without_drift
+from molequi.structures.atoms import charge_of, electron_labels, multiplicity_of, origin_of_ions
 from molequi.structures.inputs import Input, read_inputs
 
 _LOG = logging.getLogger(__name__)
 _FEWEST_FRAMES = 16
 _TIME, _TEMPERATURE, _INDEX = (f"{PREFIX}{name}" for name in ("time_fs", "temperature", "index"))
+_ORIGINS = (f"{PREFIX}dipole_origin", "dipole_origin")  # of predictions, of labels
 _EVEN = 1e-3  # of the interval: rounding of the times in a file
 
 
@@ -120,7 +127,10 @@ def _dipoles(
     *,
     unsafe: bool,
 ) -> tuple[np.ndarray, str]:
-    """Return the dipoles (T, 3), e·Å, and the name of the model that they are of."""
+    """Return the dipoles (T, 3), e·Å, and the name of the model that they are of.
+
+    Those of isotopes of an ion refer to a centre of mass that stays where it is.
+    """
     kept = [_kept_dipole(frame) for frame in frames]
     if all(dipole is not None for dipole in kept):
         source = str(frames[0].info.get(f"{PREFIX}model", "of the file"))
@@ -137,13 +147,22 @@ def _dipoles(
                 f"frame {number} has no dipole, and the model gives none: "
                 f"{record.get('error', 'it has no such output')}"
             )
-    return np.array([record["dipole"] for record in records]), str(records[0]["model"])
+    dipoles = np.array([record["dipole"] for record in records])
+    return dipoles + np.array([*map(_to_own_centre, frames)]), str(records[0]["model"])
 
 
 def _kept_dipole(frame: Atoms) -> np.ndarray | None:
     results = {} if frame.calc is None else frame.calc.results
     dipole = results.get("dipole", frame.info.get("dipole"))
-    return None if dipole is None or np.shape(dipole) != (3,) else np.asarray(dipole, dtype=float)
+    if dipole is None or np.shape(dipole) != (3,):
+        return None
+    is_ours = origin_of_ions(frame) in (frame.info.get(name) for name in _ORIGINS)
+    return np.asarray(dipole, dtype=float) + (_to_own_centre(frame) if is_ours else 0.0)
+
+
+def _to_own_centre(frame: Atoms) -> np.ndarray:
+    """Return what brings a dipole from the origin of ions here to the true centre: (3,), e·Å."""
+    return charge_of(frame) * centre_shares(frame) @ frame.positions
 
 
 def _interval(frames: Sequence[Atoms], given: float | None) -> float:
@@ -180,6 +199,17 @@ def _temperature(frames: Sequence[Atoms], given: float | None) -> float:
         raise UserError(
             "the frames have neither a temperature nor momenta; give it in K with --temperature"
         )
-    degrees = max(3 * len(frames[0]) - 3, 1)
-    mean = float(np.mean([frame.get_kinetic_energy() for frame in frames]))
-    return 2.0 * mean / (degrees * units.kB)
+    return _temperature_of_momenta(frames)
+
+
+def _temperature_of_momenta(frames: Sequence[Atoms]) -> float:
+    """Return the mean temperature, K, counted as dynamics that go on from such momenta count it."""
+    held = held_in(Joined(frames[:1]), ())
+    momenta = [frame.get_momenta() for frame in frames]
+    if held.is_free[0] and len(frames[0]) > 1:
+        momenta = [without_drift(*moving) for moving in zip(frames, momenta, strict=True)]
+    kinetic = Joined(frames).kinetic(np.concatenate(momenta))
+    # Where vibrations turn back, rounding may be all that is left of the momenta.
+    fastest = Joined([frames[int(np.argmax(kinetic))]])
+    n_degrees = count_degrees(fastest, held, MDSettings(keep_velocities=True))
+    return float(in_kelvin(kinetic, n_degrees).mean())

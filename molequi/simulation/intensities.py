@@ -49,12 +49,18 @@ def infrared(atoms: Atoms, calculator: Calculator, modes: NormalModes) -> np.nda
     if dipole is None or not dipole.is_defined(atoms.pbc):
         return None
     slopes = output_derivative(model, calculator.graph(atoms), "dipole").cpu().numpy()
-    charge, masses = calculator.electrons(atoms).charge, atoms.get_masses()
-    # The dipole of an ion refers to the centre of the standard masses, which moves in a vibration
-    # of isotopes; that of their own masses stays where it is.
-    moving = mass_shares(MASSES[atoms.numbers]) - mass_shares(masses)
-    slopes += charge * moving[None, :, None] * np.eye(3)[:, None, :]
-    return infrared_intensities(modes, slopes, masses)
+    charge = calculator.electrons(atoms).charge
+    slopes += charge * centre_shares(atoms)[None, :, None] * np.eye(3)[:, None, :]
+    return infrared_intensities(modes, slopes, atoms.get_masses())
+
+
+def centre_shares(atoms: Atoms) -> np.ndarray:
+    """Return the weights (N,) of positions that lead from the true to the standard centre of mass.
+
+    The dipole of an ion refers to the centre of the standard masses, which moves in a vibration of
+    isotopes; that of their own masses stays where it is.
+    """
+    return mass_shares(MASSES[atoms.numbers]) - mass_shares(atoms.get_masses())
 
 
 def raman(atoms: Atoms, model: FrozenModel, modes: NormalModes, *, charge: int) -> Raman:

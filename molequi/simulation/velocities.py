@@ -7,7 +7,7 @@ from ase import Atoms, units
 
 # Of the largest moment of inertia: below, a molecule is a straight line.
 _STRAIGHT = 1e-6
-# Of the angular momenta of the atoms, taken without their directions.
+# Of the angular momenta of the atoms, if all of them moved at right angles to their arms.
 _ROUNDING = 1e-4
 
 
@@ -64,8 +64,9 @@ def n_of_whole(atoms: Atoms, *, spins: bool) -> int:
 def turns(atoms: Atoms) -> bool:
     """Tell whether a structure turns as a whole, by more than what rounding leaves in a file."""
     arms, momenta = atoms.positions - atoms.get_center_of_mass(), atoms.get_momenta()
-    each = np.linalg.norm(np.cross(arms, momenta), axis=1).sum()
-    return bool(np.linalg.norm(angular_momentum(atoms, momenta)) > _ROUNDING * each)
+    # Not those that they have: of a straight molecule that vibrates they are rounding themselves.
+    most = (np.linalg.norm(arms, axis=1) * np.linalg.norm(momenta, axis=1)).sum()
+    return bool(np.linalg.norm(angular_momentum(atoms, momenta)) > _ROUNDING * most)
 
 
 def _inertia(atoms: Atoms) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 
 from molequi.errors import UserError
 from molequi.models.making import make_model
@@ -20,6 +21,7 @@ from molequi.simulation.harmonic import harmonic
 from molequi.simulation.intensities import infrared, infrared_intensities
 from molequi.simulation.normal_modes import normal_modes
 from molequi.simulation.spectrum import SpectrumSettings, spectrum
+from molequi.structures.atoms import origin_of_ions
 
 CM_PER_FS = units._c * 1e-13
 
@@ -109,13 +111,51 @@ def test_a_trajectory_file_tells_times_dipoles_and_temperature(tmp_path):
     folder = tmp_path / "spectrum"
     result = trajectory_spectrum(path, bands=Bands(width=40.0, shape="gaussian"), output=folder)
     assert (result["frames"], result["interval_fs"]) == (500, 2.0)
-    kinetic = np.mean([atoms.get_kinetic_energy() for atoms in ase.io.read(path, ":")])
+    # The molecule turns: its centre alone does not count.
+    frames = ase.io.read(path, ":")
+    whole = [
+        np.square(atoms.get_momenta().sum(0)).sum() / atoms.get_masses().sum() for atoms in frames
+    ]
+    kinetic = np.mean([atoms.get_kinetic_energy() for atoms in frames]) - np.mean(whole) / 2
     assert result["temperature"] == pytest.approx(2 * kinetic / (6 * units.kB))
     top = result["wavenumbers"][np.argmax(result["values"])]
     assert top == pytest.approx(2000.0, abs=2.0)
     assert "harmonic quantum correction" in result["method"]
     assert (folder / "spectrum.png").stat().st_size > 10_000
     assert not (folder / "sticks.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "drift", "n_degrees"),
+    [
+        ("H2O", [], 0.0, 3),
+        ("H2O", [], 0.05, 3),
+        ("N2", [], 0.0, 1),
+        ("CO2", [], 0.05, 3),
+        ("H2O", [0, 1], 0.0, 3),
+    ],
+)
+def test_temperature_of_momenta_counts_what_moves_beside_the_whole(
+    tmp_path, name, held, drift, n_degrees
+):
+    """A molecule that swells and shrinks as it flies, in a direction that files round."""
+    still = molecule(name)
+    still.rotate(50.0, (1, 2, 3))
+    still.set_constraint(FixAtoms(held))
+    arms = still.positions - still.get_center_of_mass()
+    frames, kinetic = [], []
+    for k in range(420):
+        frame = still.copy()
+        frame.set_momenta(0.01 * np.cos(0.3 * k) * frame.get_masses()[:, None] * arms)
+        kinetic.append(frame.get_kinetic_energy())
+        frame.set_momenta(frame.get_momenta() + drift * frame.get_masses()[:, None])
+        frame.calc = SinglePointCalculator(frame, dipole=[0.1 * np.cos(0.3 * k), 0.0, 0.0])
+        frames.append(frame)
+    ase.io.write(tmp_path / "md.xyz", frames)
+    bands = Bands(width=40.0, shape="gaussian")
+    result = trajectory_spectrum(tmp_path / "md.xyz", bands=bands, interval=2.0)
+    expected = 2 * np.mean(kinetic) / (n_degrees * units.kB)
+    assert result["temperature"] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -313,3 +353,29 @@ def test_the_charge_of_frames_that_state_none(tmp_path, network, caplog):
     result = trajectory_spectrum(path, network, Bands(width=40.0, shape="gaussian"))
     assert result["charge_source"].startswith("assumed")
     assert "the model has nothing to do" in caplog.text
+
+
+@pytest.mark.parametrize("source", ["md", "label", "model", "unknown"])
+def test_dipoles_of_isotopes_of_an_ion_are_brought_to_their_own_centre(tmp_path, network, source):
+    """OD-: the centre of standard masses moves in its vibration, and charge with it."""
+    calculator, frames, dipoles = Calculator(network, unsafe=True), [], []
+    keys = {"md": "molequi_dipole_origin", "label": "dipole_origin"}
+    for k in range(420):
+        positions = [[0, 0, 0], [0.97 + 0.05 * np.cos(0.3 * k), 0, 0]]
+        frame = Atoms("OH", positions, masses=[15.999, 2.0141], info={"charge": -1})
+        dipole = calculator.get_property("dipole", frame)
+        away = Atoms("OH", positions).get_center_of_mass() - frame.get_center_of_mass()
+        dipoles.append(dipole - (source != "unknown") * away)
+        if source != "model":
+            frame.calc = SinglePointCalculator(frame, dipole=dipole)
+        if source in keys:
+            frame.info[keys[source]] = origin_of_ions(frame)
+        frames.append(frame)
+    ase.io.write(tmp_path / "md.xyz", frames)
+    bands = Bands(width=40.0, shape="gaussian")
+    result = trajectory_spectrum(
+        tmp_path / "md.xyz", network if source == "model" else None, bands,
+        interval=2.0, temperature=300.0, unsafe=True,
+    )  # fmt: skip
+    expected = infrared_of_record(Record(np.array(dipoles), 2.0, 300.0), bands).values
+    np.testing.assert_allclose(result["values"], expected, atol=1e-4 * expected.max())
