@@ -94,15 +94,10 @@ def test_the_shell_completes_names_and_keys():
     assert "vibrations" in completed("vib")
     assert completed("train", "rmd1") == ["rmd17"]
     assert completed("train", "rmd17", "training.ep") == ["training.epochs="]
-    assert completed("active", "a.xyz", "training.ep") == ["training.epochs="]
-    assert "model.width=" in completed("train", "spring", "model.w")
-    assert completed("train", "spring", "model.pr") == []
-    for words in (
-        ("predict", "a.xyz", "--model"),
-        ("models",),
-        ("bench",),
-        ("spectrum", "--optics"),
-    ):
+    of_dynamics = completed("train", "spring", "model.")
+    assert "model.width=" in of_dynamics
+    assert "model.preset=" not in of_dynamics
+    for words in (("models",), ("spectrum", "--optics")):
         assert "organic" in completed(*words, "org")
 
 
