@@ -164,7 +164,8 @@ ORDER: tuple[tuple[str, str], ...] = (
         "barostats integrators state growing trajectory guard rearrangement constraints velocities "
         "beginning timestep motion moments md descents normal_modes minima relaxation "
         "rotation intensities harmonic symmetry_number thermochemistry films vibrations "
-        "conformers boltzmann bands charts autocorrelation lines spectrum_files spectrum "
+        "conformer_shapes conformers boltzmann bands charts autocorrelation lines "
+        "spectrum_files spectrum "
         "dipole_record per_mole coordinates scan_order scan_points scan matching saddle band path "
         "barrier",
     ),

@@ -6,7 +6,6 @@ or stereocentres change on the way is of another molecule, and left out by name.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from rdkit import Chem
 
 from molequi.errors import UserError
 from molequi.simulation.calculator import Calculator
+from molequi.simulation.conformer_shapes import Shape, is_same_conformer, shape_of
 from molequi.simulation.relaxation import relax_atoms
 from molequi.simulation.symmetry_number import rotational_symmetry_number
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule
@@ -36,10 +36,7 @@ from molequi.structures.structure import Structure
 # eV/Å: far below what moves a conformer's energy by kT. Steps: a conformer that needs more is left
 # out by name.
 _FMAX, _STEPS = 0.02, 500
-# Two geometries are one conformer where energies (eV), distances (Å) and triple products agree to
-# this. Triple products of mirror images differ by twice their size, 2e-3 and more for gauche
-# chains; what relaxation leaves of a torsion moves them by 3e-4.
-_SAME_ENERGY, _SAME_DISTANCE, _SAME_PRODUCTS, _NO_PRODUCTS = 0.002, 0.1, 0.2, 5e-4
+_SAME_ENERGY = 0.002  # eV, of one conformer found twice
 # Geometries that are made for each one that is relaxed: ETKDG makes some seldom, such as anti
 # ethanol once in eight times.
 _TRIES = 4
@@ -135,29 +132,21 @@ def _symmetry_numbers(conformers: Sequence[Atoms]) -> np.ndarray:
     )  # fmt: skip
 
 
-def is_same_conformer(first: Atoms, second: Atoms) -> bool:
-    """Whether two geometries of one molecule agree but for a rotation and the names of equal atoms.
-
-    Mirror images are not the same.
-    """
-    return _have_one_shape(_shape(first), _shape(second))
-
-
 def _different(tried: Iterable[Atoms], count: int, *, with_images: bool) -> list[Atoms]:
     """Return the first `count` geometries that are no conformer of those before.
 
     with_images: nor the mirror image of one.
     """
     kept: list[Atoms] = []
-    shapes: list[_Shape] = []
+    shapes: list[Shape] = []
     for atoms in tried:
-        shape = _shape(atoms)
-        if any(_have_one_shape(shape, known) for known in shapes):
+        shape = shape_of(atoms)
+        if any(shape.is_that_of(known) for known in shapes):
             continue
         kept.append(atoms)
         if len(kept) == count:
             break
-        shapes += [shape, *([_shape(mirrored(atoms))] if with_images else [])]
+        shapes += [shape, *([shape_of(mirrored(atoms))] if with_images else [])]
     return kept
 
 
@@ -325,54 +314,3 @@ def _changed(start: Atoms, relaxed: Atoms, wanted: list[str]) -> str:
 
 def _unnamed(atoms: Atoms) -> dict[str, Any]:
     return {key: value for key, value in atoms.info.items() if key != "smiles"}
-
-
-class _Shape(NamedTuple):
-    """What does not change with a rotation and the names of equal atoms.
-
-    distances: (K,), Å, sorted within each pair of kinds of atoms. products: (N,), see
-    `_triple_products`.
-    """
-
-    distances: np.ndarray
-    products: np.ndarray
-
-
-def _shape(atoms: Atoms) -> _Shape:
-    distances, kinds = atoms.get_all_distances(), _kinds(atoms)
-    pairs = itertools.combinations_with_replacement(np.unique(kinds), 2)
-    sorted_ = [np.sort(distances[np.ix_(kinds == a, kinds == b)], axis=None) for a, b in pairs]
-    return _Shape(np.concatenate(sorted_), _triple_products(atoms))
-
-
-def _have_one_shape(first: _Shape, second: _Shape) -> bool:
-    apart = np.abs(first.distances - second.distances).max(initial=0.0)
-    if apart > _SAME_DISTANCE:
-        return False
-    largest = max(np.abs(shape.products).max(initial=0.0) for shape in (first, second))
-    turned = np.abs(first.products - second.products).max(initial=0.0)
-    return bool(turned <= max(_NO_PRODUCTS, _SAME_PRODUCTS * largest))
-
-
-def _kinds(atoms: Atoms) -> np.ndarray:
-    """Number the kinds of atoms, by element and isotope: (N,)."""
-    both = np.stack([atoms.numbers, atoms.get_masses()], axis=1)
-    return np.unique(both, axis=0, return_inverse=True)[1].ravel()
-
-
-def _triple_products(atoms: Atoms) -> np.ndarray:
-    """Return sorted pseudoscalars of the atoms of each kind, which change sign in a mirror.
-
-    t = (a x b) . c / max |a| |b| |c| with a, b, c = sum_j Z_j r_ij exp(-k r_ij / Å), k = 0.5, 1, 2:
-    the largest product of lengths in the molecule makes them pure numbers.
-    """
-    vectors = atoms.positions[None] - atoms.positions[:, None]
-    lengths = np.linalg.norm(vectors, axis=2)[..., None]
-    sums = [
-        (atoms.numbers[None, :, None] * vectors * np.exp(-k * lengths)).sum(axis=1)
-        for k in (0.5, 1.0, 2.0)
-    ]
-    triple = np.einsum("nx,nx->n", np.cross(sums[0], sums[1]), sums[2])
-    triple /= max(np.prod([np.linalg.norm(part, axis=1) for part in sums], axis=0).max(), 1e-12)
-    kinds = _kinds(atoms)
-    return np.concatenate([np.sort(triple[kinds == kind]) for kind in np.unique(kinds)])

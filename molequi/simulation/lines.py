@@ -12,7 +12,8 @@ from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
 from molequi.simulation.boltzmann import boltzmann_weights
 from molequi.simulation.calculator import Calculator
-from molequi.simulation.conformers import Pool, is_same_conformer, mirrored
+from molequi.simulation.conformer_shapes import is_same_conformer
+from molequi.simulation.conformers import Pool, mirrored
 from molequi.simulation.harmonic import Harmonic, harmonic
 from molequi.simulation.intensities import infrared, raman
 from molequi.simulation.vibrations import gas_functions

@@ -14,7 +14,7 @@ from rdkit.Chem import rdDetermineBonds
 
 from molequi.errors import UserError
 from molequi.structures.atoms import charge_of, multiplicity_of
-from molequi.structures.cip import StereoLabels, constitution_of, label_molecule, read_stereo
+from molequi.structures.cip import StereoLabels, label_molecule, read_stereo
 from molequi.structures.mirror_images import has_allene, is_conformer_of_image
 from molequi.structures.stereo_marks import is_held_nitrogen
 from molequi.structures.symbols import isotopes_of
@@ -148,14 +148,6 @@ def _fits(atoms: ase.Atoms, molecule: Chem.Mol) -> bool:
     lengths = atoms.get_all_distances() / (radii + radii[:, None])
     np.fill_diagonal(lengths, np.inf)
     return bool((lengths[is_bonded] < _TOGETHER).all() and (lengths[~is_bonded] > _APART).all())
-
-
-def constitution_from_geometry(atoms: ase.Atoms, *, charge: int | None = None) -> str:
-    """Return the stereo-free SMILES of a geometry; see `labels_from_geometry`.
-
-    Raises UserError where bonds cannot be found.
-    """
-    return constitution_of(molecule_from_geometry(atoms, charge=charge))
 
 
 def molecule_from_geometry(atoms: ase.Atoms, *, charge: int | None = None) -> Chem.Mol:

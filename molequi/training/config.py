@@ -21,7 +21,7 @@ from molequi.keys import Unit
 from molequi.models.settings import ModelSettings
 from molequi.overrides import read_overrides
 from molequi.properties import Property, declare, get_property, part_names
-from molequi.settings import Settings, dump_settings, read_settings, validate
+from molequi.settings import Settings, read_settings, validate
 from molequi.training.completion import complete
 from molequi.training.settings import TrainingSettings
 
@@ -144,11 +144,6 @@ def make_config(data: Mapping[str, Any], where: str = "config") -> Config:
         )
     _check_ensemble(config, where)
     return config
-
-
-def dump_config(config: Config) -> str:
-    """Return the config as YAML that `load_config` reads back to an equal one."""
-    return dump_settings(config)
 
 
 def _check_targets(config: Config, where: str) -> None:

@@ -11,10 +11,10 @@ from ase.build import molecule
 
 from molequi.models.zoo import load
 from molequi.simulation.calculator import Calculator
+from molequi.simulation.conformer_shapes import is_same_conformer
 from molequi.simulation.conformers import (
     _changed,
     conformer_pool,
-    is_same_conformer,
     mirrored,
 )
 from molequi.simulation.relaxation import relax_atoms

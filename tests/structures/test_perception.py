@@ -16,11 +16,12 @@ from rdkit import Chem
 from scipy.spatial.transform import Rotation
 
 from molequi.datasets.npz import load_npz
+from molequi.structures.cip import constitution_of
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.perception import (
     bonds_of_smiles,
-    constitution_from_geometry,
     labels_from_geometry,
+    molecule_from_geometry,
 )
 
 
@@ -136,7 +137,7 @@ def test_achiral_molecules_have_no_labels() -> None:
     found = labels_from_geometry(build("CH3CH2OH"))
     assert (found.status, found.centres, found.labels.kind) == ("ok", {}, "achiral")
     assert np.isnan(found.labels.handedness).all()
-    assert constitution_from_geometry(build("CH3CH2OH")) == "CCO"
+    assert constitution_of(molecule_from_geometry(build("CH3CH2OH"))) == "CCO"
 
 
 def test_sample_of_qm9_has_the_labels_of_its_geometries(checkout: Path) -> None:

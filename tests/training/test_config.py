@@ -8,7 +8,7 @@ from molequi.datasets.base import Request
 from molequi.datasets.settings import DataSettings
 from molequi.errors import UserError
 from molequi.hamiltonian.config import MoleculeSettings
-from molequi.settings import first_difference, with_absolute_paths
+from molequi.settings import dump_settings, first_difference, with_absolute_paths
 from molequi.training import config as settings
 
 MINIMAL = {
@@ -31,11 +31,11 @@ def test_dumped_config_reads_back_equal(tmp_path):
         }
     )
     assert config.training.learning_rate == 1e-3
-    assert settings.load_config(write(tmp_path, settings.dump_config(config))) == config
+    assert settings.load_config(write(tmp_path, dump_settings(config))) == config
 
 
 def test_overrides_use_dotted_names_and_yaml_values(tmp_path):
-    path = write(tmp_path, settings.dump_config(settings.make_config(MINIMAL)))
+    path = write(tmp_path, dump_settings(settings.make_config(MINIMAL)))
     overrides = [
         "training.epochs=3",
         "data.targets=energy,dipole",
@@ -89,7 +89,7 @@ def test_overrides_use_dotted_names_and_yaml_values(tmp_path):
     ],
 )
 def test_mistakes_name_the_key_and_the_remedy(tmp_path, override, words):
-    path = write(tmp_path, settings.dump_config(settings.make_config(MINIMAL)))
+    path = write(tmp_path, dump_settings(settings.make_config(MINIMAL)))
     with pytest.raises(UserError) as caught:
         settings.load_config(path, [override] if isinstance(override, str) else override)
     assert "\n" not in str(caught.value)

@@ -19,7 +19,8 @@ from molequi.datasets.npz import save_npz
 from molequi.errors import RunInterruptedError
 from molequi.experiments import fit
 from molequi.models.checkpoint import load_model
-from molequi.training.config import dump_config, load_config
+from molequi.settings import dump_settings
+from molequi.training.config import load_config
 from molequi.training.fit import fit_frames
 from molequi.training.metrics_file import read_metrics
 from molequi.training.optimizers.registry import OPTIMIZERS
@@ -67,7 +68,7 @@ def test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run(
             "ema": 0.9,
         },
     )
-    (tmp_path / "toy.yaml").write_text(dump_config(config), encoding="utf-8")
+    (tmp_path / "toy.yaml").write_text(dump_settings(config), encoding="utf-8")
     threads = str(torch.get_num_threads())
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     command = [sys.executable, "-c", KILLED, str(tmp_path / "toy.yaml"), str(tmp_path / "cut")]
