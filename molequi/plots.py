@@ -5,8 +5,6 @@ Learning curves, parity plots, errors of learned dynamics.
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from matplotlib.ticker import (
 )
 
 from molequi.runtime.files import written_by_rename
+from molequi.runtime.wording import shortened, wrapped
 
 _SIZE = (5.0, 4.0)
 _SQUARE = (4.6, 4.5)
@@ -98,7 +97,7 @@ def _name_lines(axes: Axes) -> None:
     if not lines:
         axes.text(0.5, 0.5, "no values above zero", transform=axes.transAxes, ha="center")
         return
-    shown = [_shortened(name, _NAME) for name in names[:_MOST_NAMES]]
+    shown = [shortened(name, _NAME) for name in names[:_MOST_NAMES]]
     title = f"the first {_MOST_NAMES} of {len(names)}" if len(names) > _MOST_NAMES else None
     axes.legend(lines[:_MOST_NAMES], shown, fontsize=8, title=title, title_fontsize=8)
 
@@ -144,7 +143,7 @@ def parity(
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
     suffix = "" if unit == "1" else f" ({unit})"
-    name = _shortened(label, _NAME)
+    name = shortened(label, _NAME)
     figure = Figure(figsize=_SQUARE)
     axes = _only_axes(figure, f"reference {name}{suffix}", f"predicted {name}{suffix}", left=0.17)
     if len(x):
@@ -184,7 +183,7 @@ def reliability(
     """
     below = f"{100 * share:.0f} % of the errors below ({unit})"
     figure = Figure(figsize=_SQUARE)
-    axes = _only_axes(figure, f"{_shortened(label, _NAME)} ({unit})", below, left=0.2)
+    axes = _only_axes(figure, f"{shortened(label, _NAME)} ({unit})", below, left=0.2)
     order = np.argsort(spreads)
     bins = [part for part in np.array_split(order, n_bins) if len(part)]
     x = np.array([np.median(spreads[part]) for part in bins])
@@ -221,23 +220,6 @@ def coverage(shares: Sequence[float], held: Mapping[str, Sequence[float]], path:
     axes.grid(visible=True, alpha=0.25)
     axes.legend(frameon=False, loc="upper left")
     save_figure(figure, path)
-
-
-class _Lines(textwrap.TextWrapper):
-    """Breaks a text at spaces and behind the signs that join the words of names and paths."""
-
-    wordsep_simple_re = re.compile(r"(\s+|(?<=[_/]))")
-
-
-def wrapped(text: str, width: int) -> str:
-    """Break a text into lines of at most `width` letters."""
-    return _Lines(width, break_on_hyphens=False).fill(text)
-
-
-def _shortened(name: str, most: int) -> str:
-    """Leave out the middle of a name of more than `most` letters."""
-    half = most // 2
-    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def _only_axes(figure: Figure, across: str, up: str, *, left: float) -> Axes:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from molequi.plots import save_figure, wrapped
+from molequi.plots import save_figure
+from molequi.runtime.wording import wrapped
 from molequi.simulation.bands import Spectrum
 
 _BLUE, _ORANGE = "#1f5fa8", "#d9822b"

@@ -244,3 +244,11 @@ def test_commands_have_the_options_that_the_refusal_of_bare_molecules_names(
         assert found.code == 2
         assert "none-such" in found.err
         assert "no option" not in found.err
+
+
+def test_what_is_wrong_with_a_whole_file_names_it_once(molequi, tmp_path):
+    path = tmp_path / "md.xyz.restart"
+    path.write_text("no atoms")
+    result = molequi("predict", path)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"error: {path}: no restart file of CP2K; ")
